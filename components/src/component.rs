@@ -1,0 +1,208 @@
+//! What a component is, and the plain description of it that the runner works with.
+
+use crate::{Context, Error, Kind, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A registered implementation, `kind.name`.
+pub trait Component {
+    /// What a user may write. Unknown keys are refused (`deny_unknown_fields`); doc comments become the reference page;
+    /// unit, default, range and example stand in the schema of each field.
+    type Params: DeserializeOwned + Serialize + JsonSchema;
+
+    /// Name in experiment files, as in `score.miniplm`.
+    const NAME: &'static str;
+    /// Raised by hand when the result changes for equal parameters and inputs.
+    const VERSION: u32 = 1;
+    /// One line for listings.
+    const SUMMARY: &'static str;
+    /// Sheet of the method in `papers/`, if it is one.
+    const PAPER: Option<&'static str> = None;
+    /// Whether random numbers are drawn, and which seed they come from.
+    const SEEDING: Seeding = Seeding::None;
+    /// Whether it computes on tensors, so that precision and device class matter to the result.
+    const NUMERIC: bool = false;
+    /// How the work may be cut into pieces.
+    const SHARDING: Sharding = Sharding::None;
+    /// A step that runs, as TOML: the body of `[steps.NAME]`.
+    const EXAMPLE: &'static str;
+
+    /// The artifacts it leaves. One without a name is what `"@step"` means.
+    fn outputs(params: &Self::Params) -> Vec<Output>;
+
+    /// Mistakes that a schema cannot express, each with the path of the field (as in `optim.budget`).
+    fn check(_params: &Self::Params) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    /// What running would cost, and how large the outputs would be, as far as can be told beforehand.
+    fn estimate(_params: &Self::Params, _sizes: &Sizes) -> Estimate {
+        Estimate::default()
+    }
+
+    /// Does the work: reads inputs through the context, writes artifacts into `context.output(name)`.
+    fn run(params: Self::Params, context: &Context) -> Result<()>;
+}
+
+/// One artifact a component leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Output {
+    /// Name after the dot of a reference; empty for the main one.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+}
+
+/// The single unnamed output most components have.
+pub fn main_output(kind: Kind) -> Vec<Output> {
+    vec![Output { name: "", kind }]
+}
+
+/// A mistake in the parameters, found by [`Component::check`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Dotted path of the field inside the step.
+    pub field: String,
+    /// Stable snake_case name.
+    pub code: &'static str,
+    /// Expected and found.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// Whether a component draws random numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seeding {
+    /// It draws none; no seed enters its key.
+    None,
+    /// It draws from seed 0 unless the step pins another, so that a sweep over seeds leaves it alone.
+    Fixed,
+    /// It draws from the experiment's seed unless the step pins another.
+    Experiment,
+}
+
+/// How the work may be cut into shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharding {
+    /// It runs whole.
+    None,
+    /// By ranges of items of the main input; the parts' outputs are concatenated in order.
+    Items,
+}
+
+/// What is known of an artifact's size before it exists. Zero where nothing is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Size {
+    /// Documents, blocks or rows.
+    pub items: f64,
+    /// Tokens.
+    pub tokens: f64,
+    /// Bytes on disk.
+    pub bytes: f64,
+    /// Trainable parameters.
+    pub parameters: f64,
+    /// Entries of the vocabulary.
+    pub vocab_size: f64,
+    /// Multiply-adds × 2 of one token's forward pass.
+    pub flops_per_token: f64,
+    /// FLOPs that making it took.
+    pub flops: f64,
+}
+
+/// Sizes of the inputs by reference (`"@step"`), and of files by path.
+#[derive(Debug, Default)]
+pub struct Sizes(pub BTreeMap<String, Size>);
+
+impl Sizes {
+    /// The size behind a reference or a file path; nothing is known of one that is missing.
+    pub fn of(&self, name: &str) -> Size {
+        self.0.get(name).copied().unwrap_or_default()
+    }
+}
+
+/// What running a step would cost.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Estimate {
+    /// Sizes of the outputs by name.
+    pub outputs: BTreeMap<&'static str, Size>,
+    /// FLOPs (2 × multiply-adds of every matrix product, causal attention at half, backward twice the forward).
+    pub flops: f64,
+    /// Peak memory in bytes.
+    pub memory: f64,
+}
+
+/// A component as the runner sees it: plain data and functions over JSON.
+#[derive(Debug, Clone, Copy)]
+pub struct Descriptor {
+    /// See [`Component::NAME`].
+    pub name: &'static str,
+    /// See [`Component::VERSION`].
+    pub version: u32,
+    /// See [`Component::SUMMARY`].
+    pub summary: &'static str,
+    /// See [`Component::PAPER`].
+    pub paper: Option<&'static str>,
+    /// See [`Component::SEEDING`].
+    pub seeding: Seeding,
+    /// See [`Component::NUMERIC`].
+    pub numeric: bool,
+    /// See [`Component::SHARDING`].
+    pub sharding: Sharding,
+    /// See [`Component::EXAMPLE`].
+    pub example: &'static str,
+    /// JSON Schema of the parameters.
+    pub schema: fn() -> Value,
+    /// Fills in every default. Fails only on parameters that do not fit the schema.
+    pub resolve: fn(&Value) -> Result<Value, serde_json::Error>,
+    /// See [`Component::outputs`].
+    pub outputs: fn(&Value) -> Result<Vec<Output>, serde_json::Error>,
+    /// See [`Component::check`].
+    pub check: fn(&Value) -> Result<Vec<Problem>, serde_json::Error>,
+    /// See [`Component::estimate`].
+    pub estimate: fn(&Value, &Sizes) -> Result<Estimate, serde_json::Error>,
+    /// See [`Component::run`].
+    pub run: fn(&Value, &Context) -> Result<()>,
+}
+
+impl Descriptor {
+    /// Describes `C`.
+    pub const fn of<C: Component>() -> Self {
+        Self {
+            name: C::NAME,
+            version: C::VERSION,
+            summary: C::SUMMARY,
+            paper: C::PAPER,
+            seeding: C::SEEDING,
+            numeric: C::NUMERIC,
+            sharding: C::SHARDING,
+            example: C::EXAMPLE,
+            schema: || {
+                schemars::SchemaGenerator::default()
+                    .into_root_schema_for::<C::Params>()
+                    .to_value()
+            },
+            resolve: |params| serde_json::to_value(parse::<C>(params)?),
+            outputs: |params| Ok(C::outputs(&parse::<C>(params)?)),
+            check: |params| Ok(C::check(&parse::<C>(params)?)),
+            estimate: |params, sizes| Ok(C::estimate(&parse::<C>(params)?, sizes)),
+            run: |params, context| {
+                let params = parse::<C>(params).map_err(|e| {
+                    Error::data("invalid_parameters", format!("parameters of `{}`: {e}", C::NAME))
+                })?;
+                C::run(params, context)
+            },
+        }
+    }
+
+    /// The part of the name before the dot.
+    pub fn kind(&self) -> &'static str {
+        self.name.split_once('.').map_or(self.name, |(kind, _)| kind)
+    }
+}
+
+fn parse<C: Component>(params: &Value) -> Result<C::Params, serde_json::Error> {
+    C::Params::deserialize(params)
+}

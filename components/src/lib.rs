@@ -1,0 +1,31 @@
+//! Lyceum's components: every data source, model, method and measurement that an experiment can name.
+//!
+//! A component is three things in one file: a parameters struct (from which validation, schema and reference pages
+//! come), a [`Component`] implementation, and a line in the list of [`registry`]. It is handed its parameters, its
+//! input artifacts and a [`Context`]; it knows nothing of the command line, the store or the scheduler.
+
+pub mod artifact;
+pub mod component;
+pub mod context;
+pub mod error;
+pub mod flops;
+pub mod random;
+pub mod reference;
+pub mod registry;
+pub mod table;
+
+pub mod corpus;
+pub mod evaluate;
+pub mod model;
+pub mod score;
+pub mod select;
+pub mod tokenizer;
+pub mod tokens;
+pub mod train;
+
+pub use artifact::{Artifact, Kind};
+pub use component::{Component, Descriptor, Estimate, Output, Seeding, Sharding, Size, Sizes};
+pub use context::{Bar, Cancel, Context, Precision, Services, Shard};
+pub use error::{Error, Result};
+pub use reference::{FilePath, Ref, Refs};
+pub use registry::{COMPONENTS, find};

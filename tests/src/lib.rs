@@ -1,0 +1,5 @@
+//! What the whole-program tests share.
+
+mod golden;
+
+pub use golden::{Golden, Node};
