@@ -1,1 +1,3 @@
-//! Stub.
+//! The library behind the `lyceum` command: spec, plan, store, execution, claims and reports.
+
+pub mod execute;
