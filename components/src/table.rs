@@ -1,1 +1,143 @@
-//! Tables in long form.
+//! Reading and writing the tables inside artifacts: Parquet through Polars, with errors that name the file.
+
+use crate::{Error, Result};
+use polars::prelude::*;
+use std::fs::File;
+use std::path::Path;
+
+/// Writes `frame` as Parquet, its rows in the order given.
+pub(crate) fn write_parquet(file: &Path, frame: &mut DataFrame) -> Result<()> {
+    let sink = File::create(file).map_err(Error::io("cannot write", file))?;
+    ParquetWriter::new(&sink)
+        .finish(frame)
+        .map_err(|e| broken("cannot_write_table", file, &e))?;
+    Ok(())
+}
+
+/// Reads a whole Parquet file.
+pub(crate) fn read_parquet(file: &Path) -> Result<DataFrame> {
+    let source = File::open(file).map_err(Error::io("cannot read", file))?;
+    ParquetReader::new(source)
+        .finish()
+        .map_err(|e| broken("bad_table", file, &e))
+}
+
+/// The column called `name` as unsigned integers.
+pub(crate) fn u64_column(frame: &DataFrame, name: &str, file: &Path) -> Result<Vec<u64>> {
+    let column = column(frame, name, &DataType::UInt64, file)?;
+    let values = column.u64().map_err(|e| broken("bad_table", file, &e))?;
+    Ok(values.into_no_null_iter().collect())
+}
+
+/// The column called `name` as 64-bit floats.
+pub(crate) fn f64_column(frame: &DataFrame, name: &str, file: &Path) -> Result<Vec<f64>> {
+    let column = column(frame, name, &DataType::Float64, file)?;
+    let values = column.f64().map_err(|e| broken("bad_table", file, &e))?;
+    Ok(values.into_no_null_iter().collect())
+}
+
+/// The column called `name` as 32-bit floats.
+pub(crate) fn f32_column(frame: &DataFrame, name: &str, file: &Path) -> Result<Vec<f32>> {
+    let column = column(frame, name, &DataType::Float32, file)?;
+    let values = column.f32().map_err(|e| broken("bad_table", file, &e))?;
+    Ok(values.into_no_null_iter().collect())
+}
+
+fn column(frame: &DataFrame, name: &str, dtype: &DataType, file: &Path) -> Result<Column> {
+    let column = frame.column(name).map_err(|e| broken("bad_table", file, &e))?;
+    if column.dtype() != dtype || column.null_count() > 0 {
+        let found = column.dtype();
+        let nulls = column.null_count();
+        return Err(Error::data(
+            "bad_table",
+            format!("column `{name}` is {found} with {nulls} empty cells; expected {dtype} and none"),
+        )
+        .in_file(file));
+    }
+    Ok(column.clone())
+}
+
+/// Makes the frame of columns that were built with equal lengths.
+pub(crate) fn frame(columns: Vec<Column>) -> DataFrame {
+    DataFrame::new_infer_height(columns).expect("columns are built with equal lengths")
+}
+
+/// BLAKE3 in hex of `files`' bytes, one after the other, and of what they speak of.
+pub(crate) fn fingerprint(folder: &Path, files: &[&str], speaks_of: &str) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(speaks_of.as_bytes());
+    for name in files {
+        let file = folder.join(name);
+        let source = File::open(&file).map_err(Error::io("cannot read", &file))?;
+        hasher
+            .update_reader(source)
+            .map_err(Error::io("cannot read", &file))?;
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+fn broken(code: &'static str, file: &Path, error: &PolarsError) -> Error {
+    Error::data(code, error.to_string()).in_file(file)
+}
+
+/// The weighted mean Σwx / Σw, with every item's part in it. The mean of the parts is the value, and their spread is
+/// that of the value when items are drawn again (the linearised ratio), so that parts of two variants can be paired.
+pub fn ratio(values: &[f64], weights: &[f64]) -> (f64, Vec<f64>) {
+    let total: f64 = weights.iter().sum();
+    let value = values.iter().zip(weights).map(|(x, w)| x * w).sum::<f64>() / total;
+    let scale = values.len() as f64 / total;
+    let part = |(x, w): (&f64, &f64)| value + scale * w * (x - value);
+    (value, values.iter().zip(weights).map(part).collect())
+}
+
+/// The bootstrap's standard error of the mean of `parts`. Its limit for many resamples has a closed form,
+/// √(Σ(x − x̄)²) / n, so nothing is drawn. None for fewer than two.
+pub fn bootstrap_error(parts: &[f64]) -> Option<f64> {
+    let n = parts.len() as f64;
+    let mean = parts.iter().sum::<f64>() / n;
+    let squares: f64 = parts.iter().map(|x| (x - mean).powi(2)).sum();
+    (parts.len() > 1).then(|| squares.sqrt() / n)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Stream;
+
+    #[test]
+    fn the_closed_form_is_what_resampling_gives() {
+        let mut stream = Stream::new(3, "sample");
+        let values: Vec<f64> = (0..60).map(|_| stream.normal()).collect();
+        let weights: Vec<f64> = (0..60).map(|_| 0.5 + stream.uniform()).collect();
+        let (value, parts) = ratio(&values, &weights);
+        let mean = parts.iter().sum::<f64>() / 60.0;
+        assert!((mean - value).abs() < 1e-12);
+
+        let resample = |stream: &mut Stream| {
+            let drawn: Vec<usize> = (0..60).map(|_| stream.below(60) as usize).collect();
+            let total: f64 = drawn.iter().map(|&i| weights[i]).sum();
+            drawn.iter().map(|&i| values[i] * weights[i]).sum::<f64>() / total
+        };
+        let means: Vec<f64> = (0..4000).map(|_| resample(&mut stream)).collect();
+        let centre = means.iter().sum::<f64>() / 4000.0;
+        let spread = (means.iter().map(|m| (m - centre).powi(2)).sum::<f64>() / 4000.0).sqrt();
+        let error = bootstrap_error(&parts).expect("60 items");
+        assert!((error / spread - 1.0).abs() < 0.06, "{error} {spread}");
+    }
+
+    #[test]
+    fn one_item_has_no_standard_error() {
+        assert_eq!(bootstrap_error(&[1.0]), None);
+        assert_eq!(bootstrap_error(&[]), None);
+    }
+
+    #[test]
+    fn a_file_that_is_no_table_is_named() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("scores.parquet");
+        std::fs::write(&file, "not parquet").expect("writes");
+        let error = read_parquet(&file).expect_err("no table");
+        assert_eq!(error.code(), "bad_table");
+        assert!(error.to_string().contains("scores.parquet"), "{error}");
+    }
+}

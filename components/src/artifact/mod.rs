@@ -4,5 +4,11 @@
 //! kind or format.
 
 mod base;
+mod scores;
+mod selection;
+mod table;
 
 pub use base::{Artifact, Header, Kind, Source, write_header};
+pub use scores::{Item, Scores, ScoresDetails};
+pub use selection::{Order, Selection, SelectionDetails};
+pub use table::{Place, Table, read_histogram, read_instances, read_table};
