@@ -1,0 +1,19 @@
+//! The store: artifacts by what was asked for, published whole or not at all.
+//!
+//! A folder of plain files and nothing else: no database, no daemon. `store/<component>/<key>/` is one artifact with its
+//! manifest; the same request has the same key on every machine that shares the folder.
+
+mod attempt;
+mod base;
+mod files;
+mod key;
+mod lock;
+mod manifest;
+mod sync;
+
+pub use attempt::Attempt;
+pub use base::{Store, home};
+pub use files::FileHashes;
+pub use key::{canonical, key};
+pub use lock::{Lock, Owner};
+pub use manifest::{Cost, FileEntry, MadeBy, Manifest};
