@@ -47,17 +47,17 @@ pub trait Component {
 }
 
 /// One artifact a component leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     /// Name after the dot of a reference; empty for the main one.
-    pub name: &'static str,
+    pub name: String,
     /// Its kind.
     pub kind: Kind,
 }
 
 /// The single unnamed output most components have.
 pub fn main_output(kind: Kind) -> Vec<Output> {
-    vec![Output { name: "", kind }]
+    vec![Output { name: String::new(), kind }]
 }
 
 /// A mistake in the parameters, found by [`Component::check`].
@@ -127,7 +127,7 @@ impl Sizes {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Estimate {
     /// Sizes of the outputs by name.
-    pub outputs: BTreeMap<&'static str, Size>,
+    pub outputs: BTreeMap<String, Size>,
     /// FLOPs (2 × multiply-adds of every matrix product, causal attention at half, backward twice the forward).
     pub flops: f64,
     /// Peak memory in bytes.

@@ -78,7 +78,7 @@ impl Golden {
     }
 }
 
-impl<'a> Node<'a> {
+impl Node<'_> {
     /// The field called `key`.
     #[must_use]
     pub fn get(&self, key: &str) -> Self {
