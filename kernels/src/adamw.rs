@@ -30,7 +30,14 @@ pub fn adamw_step<const D: usize>(
     second: Tensor<D>,
     settings: AdamW,
 ) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
-    let AdamW { lr, beta1, beta2, eps, weight_decay, step } = settings;
+    let AdamW {
+        lr,
+        beta1,
+        beta2,
+        eps,
+        weight_decay,
+        step,
+    } = settings;
     let first = first * beta1 + gradient.clone() * (1.0 - beta1);
     let second = second * beta2 + gradient.square() * (1.0 - beta2);
     let corrected1 = 1.0 - beta1.powf(step as f64);

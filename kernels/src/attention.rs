@@ -33,5 +33,8 @@ fn repeat_heads(x_bgsd: Tensor<4>, h: usize) -> Tensor<4> {
     if g == h {
         return x_bgsd;
     }
-    x_bgsd.reshape([b, g, 1, s, d]).repeat_dim(2, h / g).reshape([b, h, s, d])
+    x_bgsd
+        .reshape([b, g, 1, s, d])
+        .repeat_dim(2, h / g)
+        .reshape([b, h, s, d])
 }

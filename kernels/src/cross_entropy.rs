@@ -31,9 +31,15 @@ pub fn linear_cross_entropy(
 ) -> CrossEntropy {
     if !hidden_nd.device().is_autodiff() {
         let nll_n = linear_nll(hidden_nd, head_vd, targets_n);
-        return CrossEntropy { loss: (nll_n.clone() * weights_n).sum(), nll_n };
+        return CrossEntropy {
+            loss: (nll_n.clone() * weights_n).sum(),
+            nll_n,
+        };
     }
-    let (x_nd, w_vd) = (hidden_nd.clone().without_autodiff(), head_vd.clone().without_autodiff());
+    let (x_nd, w_vd) = (
+        hidden_nd.clone().without_autodiff(),
+        head_vd.clone().without_autodiff(),
+    );
     let (targets_n, weights_n) = (targets_n.without_autodiff(), weights_n.without_autodiff());
     let mut nll = Vec::new();
     let mut hidden_gradients = Vec::new();
@@ -43,7 +49,13 @@ pub fn linear_cross_entropy(
         let target_c1 = targets_n.clone().narrow(0, start, rows).unsqueeze_dim::<2>(1);
         let weight_c1 = weights_n.clone().narrow(0, start, rows).unsqueeze_dim::<2>(1);
         let log_p_cv = log_softmax(x_cd.clone().matmul(w_vd.clone().transpose()), 1);
-        nll.push(log_p_cv.clone().gather(1, target_c1.clone()).neg().squeeze_dim::<1>(1));
+        nll.push(
+            log_p_cv
+                .clone()
+                .gather(1, target_c1.clone())
+                .neg()
+                .squeeze_dim::<1>(1),
+        );
         let gradient_cv = (log_p_cv.exp() * weight_c1.clone()).scatter(
             1,
             target_c1,
@@ -70,7 +82,10 @@ pub fn linear_nll(hidden_nd: Tensor<2>, head_vd: Tensor<2>, targets_n: Tensor<1,
     let parts = chunks(hidden_nd.dims()[0], head_vd.dims()[0]).map(|(start, rows)| {
         let x_cd = hidden_nd.clone().narrow(0, start, rows);
         let target_c1 = targets_n.clone().narrow(0, start, rows).unsqueeze_dim::<2>(1);
-        log_softmax(x_cd.matmul(head_vd.clone().transpose()), 1).gather(1, target_c1).neg().squeeze_dim::<1>(1)
+        log_softmax(x_cd.matmul(head_vd.clone().transpose()), 1)
+            .gather(1, target_c1)
+            .neg()
+            .squeeze_dim::<1>(1)
     });
     Tensor::cat(parts.collect(), 0)
 }
@@ -78,5 +93,7 @@ pub fn linear_nll(hidden_nd: Tensor<2>, head_vd: Tensor<2>, targets_n: Tensor<1,
 /// Ranges `(start, rows)` that tile `n` rows so that a chunk's logits stay within [`CHUNK_ELEMENTS`].
 fn chunks(n: usize, v: usize) -> impl Iterator<Item = (usize, usize)> {
     let rows = (CHUNK_ELEMENTS / v).max(1);
-    (0..n).step_by(rows).map(move |start| (start, rows.min(n - start)))
+    (0..n)
+        .step_by(rows)
+        .map(move |start| (start, rows.min(n - start)))
 }

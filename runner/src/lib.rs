@@ -1,4 +1,12 @@
 //! The library behind the `lyceum` command: spec, plan, store, execution, claims and reports.
 
+pub mod claims;
+pub mod cli;
 pub mod execute;
+pub mod exit;
+pub mod plan;
+pub mod report;
+pub mod spec;
 pub mod store;
+
+pub use exit::Exit;

@@ -1,0 +1,1 @@
+//! Claims: what an experiment says will happen, judged by what did.

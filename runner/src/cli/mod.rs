@@ -1,0 +1,56 @@
+//! The command line: one file a verb.
+//!
+//! A verb writes data to stdout and talk to stderr, and says how it ended. A closed pipe is a quiet end.
+
+mod components;
+
+use crate::Exit;
+use clap::{Parser, Subcommand, ValueEnum};
+use std::io::{self, Write};
+
+/// Declarative experiments for small language models: one TOML file in, checkpoints, tables and a report out.
+#[derive(Debug, Parser)]
+#[command(name = "lyceum", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Components(components::Arguments),
+}
+
+/// How a listing is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Reads the arguments of this process and does what they say.
+pub fn main() -> Exit {
+    match Arguments::parse().verb {
+        Verb::Components(arguments) => components::run(&arguments),
+    }
+}
+
+/// Writes data to stdout.
+pub(crate) fn print(text: &str) -> Exit {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => Exit::Done,
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+        Err(e) => {
+            say(&format!("cannot write to stdout: {e}"));
+            Exit::Failed
+        }
+    }
+}
+
+/// Says something on stderr. Nobody listening is no reason to stop.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}

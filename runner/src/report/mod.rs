@@ -1,0 +1,1 @@
+//! Reports: tables, plots and Markdown from what a run left behind.
