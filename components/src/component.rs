@@ -57,7 +57,10 @@ pub struct Output {
 
 /// The single unnamed output most components have.
 pub fn main_output(kind: Kind) -> Vec<Output> {
-    vec![Output { name: String::new(), kind }]
+    vec![Output {
+        name: String::new(),
+        kind,
+    }]
 }
 
 /// A mistake in the parameters, found by [`Component::check`].

@@ -9,4 +9,6 @@ pub mod report;
 pub mod spec;
 pub mod store;
 
+mod template_value;
+
 pub use exit::Exit;

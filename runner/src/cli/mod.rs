@@ -3,10 +3,12 @@
 //! A verb writes data to stdout and talk to stderr, and says how it ended. A closed pipe is a quiet end.
 
 mod components;
+mod spec_options;
+mod validate;
 
 use crate::Exit;
 use clap::{Parser, Subcommand, ValueEnum};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 /// Declarative experiments for small language models: one TOML file in, checkpoints, tables and a report out.
 #[derive(Debug, Parser)]
@@ -18,6 +20,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Validate(validate::Arguments),
     Components(components::Arguments),
 }
 
@@ -34,6 +37,7 @@ pub(crate) enum Format {
 /// Reads the arguments of this process and does what they say.
 pub fn main() -> Exit {
     match Arguments::parse().verb {
+        Verb::Validate(arguments) => validate::run(&arguments),
         Verb::Components(arguments) => components::run(&arguments),
     }
 }
@@ -53,4 +57,9 @@ pub(crate) fn print(text: &str) -> Exit {
 /// Says something on stderr. Nobody listening is no reason to stop.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Whether talk may be coloured: on a terminal, unless `NO_COLOR` is set.
+pub(crate) fn colour() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -1,7 +1,28 @@
-//! Experiment files: from what is written to what can be planned.
+//! From experiment files to what will run, in three stages: as written ([`layers`]), resolved ([`Resolved`]), and planned
+//! (in [`crate::plan`]).
+//!
+//! All mistakes are collected and shown at once, each at its place in the user's own file.
 
+mod confine;
+mod diagnostics;
+mod document;
+mod grammar;
+mod item;
+mod layers;
+mod matrix;
+mod references;
+mod resolve;
 mod resolved;
+mod schema_check;
+mod steps;
+mod suggest;
+mod write;
 
-pub use resolved::{
-    Claim, Draw, Experiment, FileUse, RandomSweep, Reference, Report, Resolved, Runtime, Step, Sweep,
-};
+pub use confine::find_root;
+pub use diagnostics::{Diagnostic, Diagnostics};
+pub use grammar::{Claim, Experiment, Report, Runtime, Sweep, experiment_schema};
+pub use layers::Options;
+pub use resolve::load;
+pub use resolved::{FileUse, Reference, Resolved, Step};
+pub use schema_check::simplify;
+pub use write::to_toml;

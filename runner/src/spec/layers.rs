@@ -1,0 +1,357 @@
+//! The first stage: what was written, layer over layer.
+//!
+//! Later wins: `extends`, the file, the profile, the environment, `--set`. figment merges (tables merge, arrays replace)
+//! and remembers for every value the layer it came from; `[[claims]]` are keyed by name beforehand so that they merge too.
+
+use super::diagnostics::{Diagnostic, Diagnostics, Source};
+use super::document::{Content, Field, Node, parse};
+use super::item::{Item, Origin, lift};
+use super::suggest;
+use figment::value::{Dict, Map, Num, Tag, Value as FigValue};
+use figment::{Figment, Metadata, Profile, Provider};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What the command line adds to an experiment file.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// `--profile`.
+    pub profile: Option<String>,
+    /// `--set path=value`, in order.
+    pub sets: Vec<String>,
+    /// `--allow DIR`.
+    pub allow: Vec<PathBuf>,
+    /// Environment variables; those that begin with `LYCEUM__` set values.
+    pub environment: Vec<(String, String)>,
+    /// Whether files may be missing (`plan --assume`).
+    pub assume: bool,
+}
+
+impl Options {
+    /// Options with the environment of this process.
+    pub fn from_environment() -> Self {
+        let text = |os: std::ffi::OsString| os.into_string().ok();
+        let environment = std::env::vars_os().filter_map(|(key, value)| Some((text(key)?, text(value)?)));
+        Self {
+            environment: environment.collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Names of the environment variables that set values.
+    fn settings(&self) -> impl Iterator<Item = (String, &str)> {
+        let mut all: Vec<_> = self
+            .environment
+            .iter()
+            .filter_map(|(key, value)| {
+                Some((
+                    key.strip_prefix("LYCEUM__")?.to_lowercase().replace("__", "."),
+                    value.as_str(),
+                ))
+            })
+            .collect();
+        all.sort();
+        all.into_iter()
+    }
+}
+
+/// One layer: a tree, the text it was read from, and the folder its paths are relative to.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    pub(crate) source: Arc<Source>,
+    pub(crate) folder: PathBuf,
+    pub(crate) node: Node,
+}
+
+/// All layers, weakest first.
+#[derive(Debug, Default)]
+pub(crate) struct Layers {
+    pub(crate) list: Vec<Layer>,
+    figment: Figment,
+}
+
+impl Layers {
+    /// Index of the layer a merged value came from.
+    pub(crate) fn of_tag(&self, tag: Tag) -> Option<usize> {
+        self.figment.get_metadata(tag)?.name.parse().ok()
+    }
+
+    /// A mistake at a place of a layer.
+    pub(crate) fn mistake(&self, at: &Origin, code: &'static str, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(&self.list[at.layer].source, at.span.clone(), code, message)
+    }
+
+    /// Merges the layers.
+    fn merge(&mut self) -> Item {
+        let mut figment = Figment::new();
+        for (index, layer) in self.list.iter().enumerate() {
+            figment = figment.merge(Provided {
+                index,
+                node: &layer.node,
+            });
+        }
+        self.figment = figment;
+        let places: Vec<_> = self
+            .list
+            .iter()
+            .enumerate()
+            .map(|(i, layer)| (i, &layer.node))
+            .collect();
+        let dict: Dict = self.figment.extract().unwrap_or_default();
+        // `extract` loses the tags of the values; `find_value` keeps them.
+        let dict = dict.into_keys().filter_map(|key| {
+            let value = self.figment.clone().find_value(&key).ok()?;
+            Some((key, value))
+        });
+        lift(&FigValue::from(dict.collect::<Dict>()), &places, self)
+    }
+}
+
+/// A layer as figment wants it.
+struct Provided<'a> {
+    index: usize,
+    node: &'a Node,
+}
+
+impl Provider for Provided<'_> {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.index.to_string())
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        match value(self.node) {
+            FigValue::Dict(_, dict) => Ok(Profile::Default.collect(dict)),
+            _ => Ok(Map::new()),
+        }
+    }
+}
+
+fn value(node: &Node) -> FigValue {
+    match &node.content {
+        Content::Table(fields) => FigValue::from(
+            fields
+                .iter()
+                .map(|f| (f.key.clone(), value(&f.node)))
+                .collect::<Dict>(),
+        ),
+        Content::Array(nodes) => FigValue::from(nodes.iter().map(value).collect::<Vec<_>>()),
+        Content::Scalar(Value::String(text)) => FigValue::from(text.as_str()),
+        Content::Scalar(Value::Bool(truth)) => FigValue::from(*truth),
+        Content::Scalar(Value::Number(number)) => match number.as_i64() {
+            Some(number) => FigValue::Num(Tag::Default, Num::I64(number)),
+            None => FigValue::Num(Tag::Default, Num::F64(number.as_f64().unwrap_or(f64::NAN))),
+        },
+        Content::Scalar(_) => FigValue::from(""),
+    }
+}
+
+/// Reads every layer of an experiment and merges them.
+pub(crate) fn read(file: &Path, options: &Options, found: &mut Diagnostics) -> (Layers, Item) {
+    let mut layers = Layers::default();
+    let mut profiles = Vec::new();
+    read_file(file, None, &mut Vec::new(), &mut layers, &mut profiles, found);
+    add_profile(options, &mut layers, profiles, found);
+    let folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
+    let settings = options.settings().map(|(path, value)| {
+        let name = format!(
+            "environment variable LYCEUM__{}",
+            path.to_uppercase().replace('.', "__")
+        );
+        (name, path, value.to_owned())
+    });
+    let sets = options.sets.iter().map(|set| {
+        let (path, value) = set.split_once('=').unwrap_or((set, ""));
+        (
+            format!("--set {set}"),
+            path.trim().to_owned(),
+            value.trim().to_owned(),
+        )
+    });
+    for (name, path, text) in settings.chain(sets) {
+        layers
+            .list
+            .push(single_value(name, &path, &text, folder.clone(), found));
+    }
+    for layer in &mut layers.list {
+        key_claims(layer, found);
+    }
+    let merged = layers.merge();
+    (layers, merged)
+}
+
+/// A layer of one value. A value that is not TOML is a string, so that `--set steps.a.use=corpus.text` needs no quotes.
+fn single_value(name: String, path: &str, text: &str, folder: PathBuf, found: &mut Diagnostics) -> Layer {
+    let try_parse = |text: String| {
+        let source = Arc::new(Source {
+            name: name.clone(),
+            text,
+        });
+        let mut errors = Diagnostics::default();
+        let node = parse(&source, &mut errors);
+        (source, node, errors)
+    };
+    let (mut source, mut node, mut errors) = try_parse(format!("{path} = {text}"));
+    if !errors.list.is_empty() {
+        (source, node, errors) = try_parse(format!("{path} = {}", toml::Value::String(text.to_owned())));
+    }
+    errors.list.into_iter().for_each(|error| found.push(error));
+    Layer { source, folder, node }
+}
+
+fn read_file(
+    file: &Path,
+    named_at: Option<(&Arc<Source>, std::ops::Range<usize>)>,
+    stack: &mut Vec<PathBuf>,
+    layers: &mut Layers,
+    profiles: &mut Vec<(Layer, String)>,
+    found: &mut Diagnostics,
+) {
+    let name = file.display().to_string();
+    let text = match std::fs::read(file).map(String::from_utf8) {
+        Ok(Ok(text)) => text,
+        other => {
+            let (code, message, span) = match other {
+                Ok(Err(e)) => {
+                    let byte = e.utf8_error().valid_up_to();
+                    (
+                        "invalid_utf8",
+                        format!("`{name}` is not UTF-8 (byte {byte})"),
+                        0..0,
+                    )
+                }
+                Err(e) => ("cannot_read", format!("cannot read `{name}`: {e}"), 0..0),
+                Ok(Ok(_)) => unreachable!("handled above"),
+            };
+            let own = Arc::new(Source {
+                name,
+                text: String::new(),
+            });
+            let (source, span) = named_at.map_or((&own, span), |(source, span)| (source, span));
+            found.push(Diagnostic::new(source, span, code, message));
+            return;
+        }
+    };
+    let source = Arc::new(Source { name, text });
+    let mut node = parse(&source, found);
+    let folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
+    stack.push(file.canonicalize().unwrap_or_else(|_| file.to_path_buf()));
+    if let Some(extends) = node.take("extends") {
+        let bases: &[Node] = match &extends.node.content {
+            Content::Array(nodes) => nodes,
+            _ => std::slice::from_ref(&extends.node),
+        };
+        for base in bases {
+            let mistake = |code, message: String| Diagnostic::new(&source, base.span.clone(), code, message);
+            let Some(written) = base.as_str() else {
+                found.push(mistake(
+                    "wrong_type",
+                    "`extends` wants a list of file names".into(),
+                ));
+                continue;
+            };
+            let path = folder.join(written);
+            if path.canonicalize().is_ok_and(|path| stack.contains(&path)) {
+                found.push(mistake(
+                    "extends_cycle",
+                    format!("`{written}` extends this file in turn"),
+                ));
+                continue;
+            }
+            read_file(
+                &path,
+                Some((&source, base.span.clone())),
+                stack,
+                layers,
+                profiles,
+                found,
+            );
+        }
+    }
+    stack.pop();
+    if let Some(field) = node.take("profiles") {
+        if let Content::Table(fields) = field.node.content {
+            for Field { key, node, .. } in fields {
+                let layer = Layer {
+                    source: source.clone(),
+                    folder: folder.clone(),
+                    node,
+                };
+                profiles.push((layer, key));
+            }
+        } else {
+            found.push(Diagnostic::new(
+                &source,
+                field.key_span,
+                "wrong_type",
+                "`profiles` wants tables by name",
+            ));
+        }
+    }
+    layers.list.push(Layer { source, folder, node });
+}
+
+fn add_profile(
+    options: &Options,
+    layers: &mut Layers,
+    profiles: Vec<(Layer, String)>,
+    found: &mut Diagnostics,
+) {
+    let Some(wanted) = &options.profile else { return };
+    let names: Vec<String> = profiles.iter().map(|(_, name)| name.clone()).collect();
+    if !names.contains(wanted) {
+        let source = Arc::new(Source {
+            name: "--profile".into(),
+            text: format!("--profile {wanted}"),
+        });
+        found.push(
+            Diagnostic::new(
+                &source,
+                10..10 + wanted.len(),
+                "unknown_profile",
+                format!("no profile `{wanted}`"),
+            )
+            .hint(suggest::hint(wanted, names.iter().map(String::as_str))),
+        );
+    }
+    layers.list.extend(
+        profiles
+            .into_iter()
+            .filter(|(_, name)| name == wanted)
+            .map(|(layer, _)| layer),
+    );
+}
+
+/// Turns `[[claims]]` into a table by name.
+fn key_claims(layer: &mut Layer, found: &mut Diagnostics) {
+    let Content::Table(fields) = &mut layer.node.content else {
+        return;
+    };
+    let Some(field) = fields.iter_mut().find(|field| field.key == "claims") else {
+        return;
+    };
+    let Content::Array(claims) = &mut field.node.content else {
+        return;
+    };
+    let mut keyed: Vec<Field> = Vec::new();
+    for (i, node) in std::mem::take(claims).into_iter().enumerate() {
+        let name = node.get("name").and_then(|f| f.node.as_str()).map(str::to_owned);
+        let key = name.unwrap_or_else(|| format!("#{i}"));
+        if keyed.iter().any(|field| field.key == key) {
+            let message = format!("two claims are called `{key}`");
+            found.push(Diagnostic::new(
+                &layer.source,
+                node.span.clone(),
+                "duplicate_claim",
+                message,
+            ));
+            continue;
+        }
+        keyed.push(Field {
+            key,
+            key_span: node.span.clone(),
+            node,
+        });
+    }
+    field.node.content = Content::Table(keyed);
+}

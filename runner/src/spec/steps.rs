@@ -1,0 +1,229 @@
+//! Steps as written, taken apart: the grammar's own keys, the component, and the parameters of every variant.
+
+use super::diagnostics::Diagnostics;
+use super::grammar::STEP_KEYS;
+use super::item::{Entry, Item, ItemValue, Origin};
+use super::layers::Layers;
+use super::matrix::{self, Variant};
+use super::references::parts;
+use super::suggest;
+use lyceum_components::{Descriptor, Precision, Sharding};
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A step whose component is known.
+pub(crate) struct Written<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) header: &'a Origin,
+    pub(crate) item: &'a Item,
+    pub(crate) component: &'static Descriptor,
+    pub(crate) variants: Vec<Variant>,
+    pub(crate) seed: Option<u64>,
+    pub(crate) precision: Option<Precision>,
+    pub(crate) when: Option<(&'a str, &'a Origin)>,
+}
+
+impl Written<'_> {
+    /// Parameters of a variant, as written.
+    pub(crate) fn params(&self, variant: &Variant) -> Item {
+        let own = self
+            .item
+            .entries()
+            .iter()
+            .filter(|entry| !STEP_KEYS.contains(&entry.key.as_str()));
+        let mut item = Item {
+            origin: self.header.clone(),
+            value: ItemValue::Table(own.cloned().collect()),
+        };
+        for (path, origin, value) in &variant.settings {
+            item.set(path, origin, value.clone());
+        }
+        item
+    }
+
+    /// `name` or `name[a,b]`.
+    pub(crate) fn id(&self, variant: &Variant) -> String {
+        if variant.names.is_empty() {
+            self.name.to_owned()
+        } else {
+            format!("{}[{}]", self.name, variant.names.join(","))
+        }
+    }
+}
+
+/// Reads every step. A step that cannot be read is left out after its mistakes were noted.
+pub(crate) fn read<'a>(
+    steps: &'a Item,
+    registry: &'static [Descriptor],
+    layers: &Layers,
+    found: &mut Diagnostics,
+) -> Vec<Written<'a>> {
+    let mut names = BTreeMap::new();
+    for entry in steps.entries() {
+        variants_of(&entry.key, steps, layers, &mut names, &mut Vec::new());
+    }
+    steps
+        .entries()
+        .iter()
+        .filter_map(|entry| read_one(entry, registry, layers, &names, found))
+        .collect()
+}
+
+fn read_one<'a>(
+    entry: &'a Entry,
+    registry: &'static [Descriptor],
+    layers: &Layers,
+    names: &BTreeMap<String, Vec<Vec<String>>>,
+    found: &mut Diagnostics,
+) -> Option<Written<'a>> {
+    let (name, item, header) = (entry.key.as_str(), &entry.item, &entry.key_origin);
+    if !name
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+    {
+        let message = format!("`{name}` cannot name a step");
+        let label = "expected letters, digits, `_` and `-`";
+        found.push(layers.mistake(header, "bad_step_name", message).label(label));
+    }
+    if !matches!(item.value, ItemValue::Table(_)) {
+        found.push(layers.mistake(
+            &item.origin,
+            "wrong_type",
+            format!("step `{name}` is not a table"),
+        ));
+        return None;
+    }
+    let component = component(name, item, header, registry, layers, found);
+    let seed = whole_number(item, "seed", 0, layers, found);
+    let shards = whole_number(item, "shards", 1, layers, found);
+    if let (Some(shards), Some(component)) = (shards, component)
+        && shards > 1
+    {
+        let why = match component.sharding {
+            Sharding::None => format!("`{}` runs whole", component.name),
+            Sharding::Items => "this version runs every step whole".to_owned(),
+        };
+        let at = &item.entry("shards")?.item.origin;
+        found.push(
+            layers
+                .mistake(at, "cannot_shard", why)
+                .hint(Some("leave `shards` out".into())),
+        );
+    }
+    let precision = item.get("precision").and_then(|value| {
+        let parsed = Precision::deserialize(value.to_json()).ok();
+        if parsed.is_none() {
+            let mistake = layers.mistake(
+                &value.origin,
+                "unknown_value",
+                format!("`precision` of step `{name}`"),
+            );
+            found.push(mistake.label("expected `f32` | `bf16` | `f64`"));
+        }
+        parsed
+    });
+    let when = item.get("when").and_then(|value| {
+        if value.as_str().is_none() {
+            found.push(layers.mistake(&value.origin, "wrong_type", "`when` wants a string"));
+        }
+        Some((value.as_str()?, &value.origin))
+    });
+    let variants = matrix::expand(item.get("matrix"), name, layers, found, |step| {
+        names.get(step).cloned()
+    });
+    Some(Written {
+        name,
+        header,
+        item,
+        component: component?,
+        variants,
+        seed,
+        precision,
+        when,
+    })
+}
+
+fn component(
+    name: &str,
+    item: &Item,
+    header: &Origin,
+    registry: &'static [Descriptor],
+    layers: &Layers,
+    found: &mut Diagnostics,
+) -> Option<&'static Descriptor> {
+    let Some(used) = item.get("use") else {
+        let mistake = layers.mistake(
+            header,
+            "missing_key",
+            format!("step `{name}` lacks the key `use`"),
+        );
+        found.push(
+            mistake
+                .label("required here")
+                .hint(Some("name a component, as in `use = \"train.lm\"`".into())),
+        );
+        return None;
+    };
+    let Some(text) = used.as_str() else {
+        found.push(layers.mistake(&used.origin, "wrong_type", "`use` wants the name of a component"));
+        return None;
+    };
+    let component = registry.iter().find(|component| component.name == text);
+    if component.is_none() {
+        let near = suggest::nearest(text, registry.iter().map(|component| component.name));
+        let hint = near.map_or("`lyceum components` lists them".into(), |near| {
+            format!("did you mean `{near}`?")
+        });
+        let mistake = layers.mistake(
+            &used.origin,
+            "unknown_component",
+            format!("no component `{text}`"),
+        );
+        found.push(mistake.label("unknown component").hint(Some(hint)));
+    }
+    component
+}
+
+fn whole_number(item: &Item, key: &str, least: u64, layers: &Layers, found: &mut Diagnostics) -> Option<u64> {
+    let value = item.get(key)?;
+    let number = match &value.value {
+        ItemValue::Scalar(Value::Number(number)) => number.as_u64().filter(|number| *number >= least),
+        _ => None,
+    };
+    if number.is_none() {
+        let mistake = layers.mistake(&value.origin, "wrong_type", format!("`{key}` of a step"));
+        found.push(mistake.label(format!("expected a whole number of at least {least}")));
+    }
+    number
+}
+
+/// Names of the variants of a step; an axis that takes another step's variants asks for those first. A cycle gives none.
+fn variants_of(
+    step: &str,
+    steps: &Item,
+    layers: &Layers,
+    known: &mut BTreeMap<String, Vec<Vec<String>>>,
+    stack: &mut Vec<String>,
+) {
+    let Some(item) = steps.get(step) else { return };
+    if known.contains_key(step) || stack.iter().any(|name| name == step) {
+        return;
+    }
+    stack.push(step.to_owned());
+    let matrix = item.get("matrix");
+    for axis in matrix.map(Item::entries).unwrap_or_default() {
+        if let Some(reference) = axis.item.as_str().and_then(parts) {
+            variants_of(reference.step, steps, layers, known, stack);
+        }
+    }
+    // Mistakes are reported when the step itself is read.
+    let variants = matrix::expand(matrix, step, layers, &mut Diagnostics::default(), |name| {
+        known.get(name).cloned()
+    });
+    known.insert(
+        step.to_owned(),
+        variants.into_iter().map(|variant| variant.names).collect(),
+    );
+    stack.pop();
+}

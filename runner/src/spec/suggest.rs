@@ -1,0 +1,54 @@
+//! The nearest valid name.
+
+/// The candidate nearest to `wrong`, if one is near enough to be what was meant.
+pub(crate) fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = wrong.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| {
+            (
+                strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()),
+                candidate,
+            )
+        })
+        .filter(|(distance, candidate)| *distance <= (candidate.chars().count().max(3)) / 3)
+        .min_by_key(|(distance, candidate)| (*distance, candidate.len()))
+        .map(|(_, candidate)| candidate)
+}
+
+/// A hint that names the nearest candidate, or else all of them if they are few.
+pub(crate) fn hint<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    if let Some(name) = nearest(wrong, candidates.iter().copied()) {
+        return Some(format!("did you mean `{name}`?"));
+    }
+    let list = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    match candidates.len() {
+        0 => None,
+        1..=12 => Some(format!("there is {}", list(&candidates))),
+        _ => Some(format!(
+            "there are {}, and {} more",
+            list(&candidates[..10]),
+            candidates.len() - 10
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transposition_and_a_missing_letter_are_near_and_another_word_is_not() {
+        let names = ["corpus", "vocab_size", "tokenizer"];
+        assert_eq!(nearest("corpsu", names), Some("corpus"));
+        assert_eq!(nearest("vocabsize", names), Some("vocab_size"));
+        assert_eq!(nearest("banana", names), None);
+    }
+}
