@@ -1,10 +1,20 @@
 //! Cross-entropy through the output head, in chunks of rows: logits of all rows are never held at once.
 
+use burn::backend::Dispatch;
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{DType, IndexingUpdateOp, Int, Shape, Tensor};
+use burn_flex::FlexTensor;
+use rayon::prelude::*;
+
+use crate::flex::{self, Plain};
+use crate::matrix::{View, multiply_parallel};
+use crate::simd::{exponentials, vectorised};
 
 /// Logits held at once, in elements (4 MiB in f32).
 const CHUNK_ELEMENTS: usize = 1 << 20;
+
+/// Rows whose softmax is one task.
+const ROWS: usize = 16;
 
 /// What [`linear_cross_entropy`] gives.
 #[derive(Debug, Clone)]
@@ -36,19 +46,58 @@ pub fn linear_cross_entropy(
             nll_n,
         };
     }
-    let (x_nd, w_vd) = (
+    let (nll_n, hidden_gradient_nd, head_gradient_vd) = gradients(
         hidden_nd.clone().without_autodiff(),
         head_vd.clone().without_autodiff(),
+        targets_n.without_autodiff(),
+        weights_n.clone().without_autodiff(),
     );
-    let (targets_n, weights_n) = (targets_n.without_autodiff(), weights_n.without_autodiff());
+    let value = (nll_n.clone() * weights_n.without_autodiff()).sum().autodiff();
+    let linear =
+        (hidden_nd * hidden_gradient_nd.autodiff()).sum() + (head_vd * head_gradient_vd.autodiff()).sum();
+    // The linear function's own value is subtracted again: only its gradient is wanted.
+    let loss = linear.clone() - linear.detach() + value;
+    CrossEntropy { loss, nll_n }
+}
+
+/// Negative log-likelihoods, and the weighted sum's gradients with respect to hidden states and head; outside the graph.
+fn gradients(
+    hidden_nd: Tensor<2>,
+    head_vd: Tensor<2>,
+    targets_n: Tensor<1, Int>,
+    weights_n: Tensor<1>,
+) -> (Tensor<1>, Tensor<2>, Tensor<2>) {
+    if !flex::is_fused(&hidden_nd) {
+        return reference_gradients(hidden_nd, head_vd, targets_n, weights_n);
+    }
+    let (nll_n, hidden_nd, head_vd) = Dispatch::fused_nll_gradients(
+        hidden_nd.into_dispatch(),
+        head_vd.into_dispatch(),
+        targets_n.into_dispatch(),
+        weights_n.into_dispatch(),
+    );
+    (
+        Tensor::from_dispatch(nll_n),
+        Tensor::from_dispatch(hidden_nd),
+        Tensor::from_dispatch(head_vd),
+    )
+}
+
+/// [`gradients`] composed of burn's operations.
+fn reference_gradients(
+    hidden_nd: Tensor<2>,
+    head_vd: Tensor<2>,
+    targets_n: Tensor<1, Int>,
+    weights_n: Tensor<1>,
+) -> (Tensor<1>, Tensor<2>, Tensor<2>) {
     let mut nll = Vec::new();
     let mut hidden_gradients = Vec::new();
-    let mut head_gradient_vd = w_vd.zeros_like();
-    for (start, rows) in chunks(x_nd.dims()[0], w_vd.dims()[0]) {
-        let x_cd = x_nd.clone().narrow(0, start, rows);
+    let mut head_gradient_vd = head_vd.zeros_like();
+    for (start, rows) in chunks(hidden_nd.dims()[0], head_vd.dims()[0]) {
+        let x_cd = hidden_nd.clone().narrow(0, start, rows);
         let target_c1 = targets_n.clone().narrow(0, start, rows).unsqueeze_dim::<2>(1);
         let weight_c1 = weights_n.clone().narrow(0, start, rows).unsqueeze_dim::<2>(1);
-        let log_p_cv = log_softmax(x_cd.clone().matmul(w_vd.clone().transpose()), 1);
+        let log_p_cv = log_softmax(x_cd.clone().matmul(head_vd.clone().transpose()), 1);
         nll.push(
             log_p_cv
                 .clone()
@@ -60,18 +109,16 @@ pub fn linear_cross_entropy(
             1,
             target_c1,
             weight_c1.neg(),
-            burn::tensor::IndexingUpdateOp::Add,
+            IndexingUpdateOp::Add,
         );
-        hidden_gradients.push(gradient_cv.clone().matmul(w_vd.clone()));
+        hidden_gradients.push(gradient_cv.clone().matmul(head_vd.clone()));
         head_gradient_vd = head_gradient_vd + gradient_cv.transpose().matmul(x_cd);
     }
-    let nll_n = Tensor::cat(nll, 0);
-    let value = (nll_n.clone() * weights_n).sum().autodiff();
-    let linear = (hidden_nd * Tensor::cat(hidden_gradients, 0).autodiff()).sum()
-        + (head_vd * head_gradient_vd.autodiff()).sum();
-    // The linear function's own value is subtracted again: only its gradient is wanted.
-    let loss = linear.clone() - linear.detach() + value;
-    CrossEntropy { loss, nll_n }
+    (
+        Tensor::cat(nll, 0),
+        Tensor::cat(hidden_gradients, 0),
+        head_gradient_vd,
+    )
 }
 
 /// Negative log-likelihood in nats of `targets_n` under `softmax(hidden · headᵀ)`, without gradients.
@@ -79,6 +126,20 @@ pub fn linear_cross_entropy(
 /// # Shapes
 /// As in [`linear_cross_entropy`]; the result is `[n]`.
 pub fn linear_nll(hidden_nd: Tensor<2>, head_vd: Tensor<2>, targets_n: Tensor<1, Int>) -> Tensor<1> {
+    let (hidden_nd, head_vd) = (hidden_nd.without_autodiff(), head_vd.without_autodiff());
+    let targets_n = targets_n.without_autodiff();
+    if !flex::is_fused(&hidden_nd) {
+        return reference_nll(hidden_nd, head_vd, targets_n);
+    }
+    Tensor::from_dispatch(Dispatch::fused_nll(
+        hidden_nd.into_dispatch(),
+        head_vd.into_dispatch(),
+        targets_n.into_dispatch(),
+    ))
+}
+
+/// [`linear_nll`] composed of burn's operations.
+fn reference_nll(hidden_nd: Tensor<2>, head_vd: Tensor<2>, targets_n: Tensor<1, Int>) -> Tensor<1> {
     let parts = chunks(hidden_nd.dims()[0], head_vd.dims()[0]).map(|(start, rows)| {
         let x_cd = hidden_nd.clone().narrow(0, start, rows);
         let target_c1 = targets_n.clone().narrow(0, start, rows).unsqueeze_dim::<2>(1);
@@ -90,10 +151,128 @@ pub fn linear_nll(hidden_nd: Tensor<2>, head_vd: Tensor<2>, targets_n: Tensor<1,
     Tensor::cat(parts.collect(), 0)
 }
 
+/// Rows of a chunk.
+fn chunk_rows(v: usize) -> usize {
+    (CHUNK_ELEMENTS / v).max(1)
+}
+
 /// Ranges `(start, rows)` that tile `n` rows so that a chunk's logits stay within [`CHUNK_ELEMENTS`].
 fn chunks(n: usize, v: usize) -> impl Iterator<Item = (usize, usize)> {
-    let rows = (CHUNK_ELEMENTS / v).max(1);
+    let rows = chunk_rows(v);
     (0..n)
         .step_by(rows)
         .map(move |start| (start, rows.min(n - start)))
 }
+
+/// The fused body of [`linear_nll`].
+pub(crate) fn flex_nll(hidden: &FlexTensor, head: &FlexTensor, targets: &FlexTensor) -> FlexTensor {
+    let ([n, d], [v, _]) = (flex::dims(hidden), flex::dims(head));
+    let (hidden, head, targets) = (hidden.to_contiguous(), head.to_contiguous(), indices(targets, v));
+    let (xs, w) = (hidden.storage::<f32>(), View::new(head.storage::<f32>(), v, d, d));
+    let mut nll = vec![0.0; n];
+    let mut logits = vec![0.0; chunk_rows(v).min(n) * v];
+    for (start, rows) in chunks(n, v) {
+        let logits = &mut logits[..rows * v];
+        multiply_parallel(
+            logits,
+            false,
+            View::new(&xs[start * d..], rows, d, d),
+            w.transposed(),
+        );
+        nll[start..start + rows]
+            .par_chunks_mut(ROWS)
+            .zip(logits.par_chunks_mut(ROWS * v))
+            .zip(targets[start..start + rows].par_chunks(ROWS))
+            .for_each(|((nll, logits), targets)| softmax_rows(nll, logits, targets, None));
+    }
+    flex::tensor(nll, Shape::new([n]))
+}
+
+/// The fused body of [`gradients`].
+pub(crate) fn flex_nll_gradients(
+    hidden: &FlexTensor,
+    head: &FlexTensor,
+    targets: &FlexTensor,
+    weights: &FlexTensor,
+) -> (FlexTensor, FlexTensor, FlexTensor) {
+    let ([n, d], [v, _]) = (flex::dims(hidden), flex::dims(head));
+    let (hidden, head, targets) = (hidden.to_contiguous(), head.to_contiguous(), indices(targets, v));
+    let weights = weights.to_contiguous();
+    let (xs, w, weights) = (
+        hidden.storage::<f32>(),
+        View::new(head.storage(), v, d, d),
+        weights.storage::<f32>(),
+    );
+    let (mut nll, mut by_hidden, mut by_head) = (vec![0.0; n], vec![0.0; n * d], vec![0.0; v * d]);
+    let mut logits = vec![0.0; chunk_rows(v).min(n) * v];
+    for (start, rows) in chunks(n, v) {
+        let range = start..start + rows;
+        let (logits, x) = (&mut logits[..rows * v], View::new(&xs[start * d..], rows, d, d));
+        multiply_parallel(logits, false, x, w.transposed());
+        nll[range.clone()]
+            .par_chunks_mut(ROWS)
+            .zip(logits.par_chunks_mut(ROWS * v))
+            .zip(
+                targets[range.clone()]
+                    .par_chunks(ROWS)
+                    .zip(weights[range].par_chunks(ROWS)),
+            )
+            .for_each(|((nll, logits), (targets, weights))| {
+                softmax_rows(nll, logits, targets, Some(weights));
+            });
+        let by_logits = View::new(logits, rows, v, v);
+        multiply_parallel(&mut by_hidden[start * d..(start + rows) * d], false, by_logits, w);
+        multiply_parallel(&mut by_head, true, by_logits.transposed(), x);
+    }
+    let tensor = |values, shape: [usize; 2]| flex::tensor(values, Shape::new(shape));
+    (
+        flex::tensor(nll, Shape::new([n])),
+        tensor(by_hidden, [n, d]),
+        tensor(by_head, [v, d]),
+    )
+}
+
+/// The targets as indices, each below `v`.
+fn indices(targets: &FlexTensor, v: usize) -> Vec<usize> {
+    let targets = targets.to_contiguous();
+    let indices: Vec<usize> = match targets.dtype() {
+        DType::I64 => targets
+            .storage::<i64>()
+            .iter()
+            .map(|target| *target as usize)
+            .collect(),
+        DType::I32 => targets
+            .storage::<i32>()
+            .iter()
+            .map(|target| *target as usize)
+            .collect(),
+        other => panic!("targets are i32 or i64, not {other:?}"),
+    };
+    assert!(
+        indices.iter().all(|index| *index < v),
+        "every target lies in the vocabulary of {v}"
+    );
+    indices
+}
+
+vectorised! {
+    /// Negative log-likelihoods of some rows; with weights, the logits become the loss's gradient by them.
+    fn softmax_rows<FMA>(nll: &mut [f32], logits: &mut [f32], targets: &[usize], weights: Option<&[f32]>) {
+        let v = logits.len() / nll.len();
+        for (i, row) in logits.chunks_exact_mut(v).enumerate() {
+            let target = row[targets[i]];
+            let (max, sum) = exponentials::<FMA>(row);
+            nll[i] = (max - target) + sum.ln();
+            if let Some(weights) = weights {
+                let scale = weights[i] / sum;
+                for value in row.iter_mut() {
+                    *value *= scale;
+                }
+                row[targets[i]] -= weights[i];
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,13 +2,26 @@
 //!
 //! Shape letters: `b` batch, `t` query positions, `s` key positions, `h` heads, `g` key/value heads, `d` width, `n` rows
 //! (batch × positions), `v` vocabulary. Every operation takes any float type, with or without automatic differentiation.
+//!
+//! Each file holds one operation with two bodies: a `reference` composed of burn operations, which runs everywhere and is
+//! what the other is tested against, and a fused one for f32 on the CPU (burn's Flex backend), chosen tensor by tensor.
+//! Fused bodies give the same bytes for any number of threads: work is cut at fixed places and added up in a fixed order.
+
+// Matrix products take raw pointers, several tasks write disjoint parts of one output, and code compiled for an
+// instruction set may only be called where it exists; every block says why it is sound.
+#![allow(unsafe_code)]
 
 mod adamw;
 mod attention;
 mod cross_entropy;
+mod flex;
+mod matrix;
 mod rms_norm;
 mod rope;
+mod simd;
 mod swiglu;
+#[cfg(test)]
+mod testing;
 
 pub use adamw::{AdamW, adamw_step};
 pub use attention::causal_attention;

@@ -1,0 +1,128 @@
+use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation::log_softmax};
+
+use super::*;
+use crate::testing::{assert_close, check, host, on_threads, tensor, values};
+
+fn targets(n: usize, v: usize, tracked: bool) -> Tensor<1, Int> {
+    let device = if tracked {
+        Device::flex().autodiff()
+    } else {
+        Device::flex()
+    };
+    let values: Vec<i64> = (0..n).map(|i| ((i * 7919 + 3) % v) as i64).collect();
+    Tensor::from_data(TensorData::new(values, [n]), &device)
+}
+
+/// Weights with zeros among them.
+fn weights(n: usize) -> Vec<f64> {
+    (0..n)
+        .map(|i| {
+            if i % 3 == 1 {
+                0.0
+            } else {
+                0.25 * (i % 5 + 1) as f64
+            }
+        })
+        .collect()
+}
+
+/// The loss as one would write it with all logits in memory: no custom gradient.
+fn plain(x_nd: Tensor<2>, w_vd: Tensor<2>, targets_n: Tensor<1, Int>, weights_n: Tensor<1>) -> Tensor<1> {
+    let log_p_nv = log_softmax(x_nd.matmul(w_vd.transpose()), 1);
+    (log_p_nv
+        .gather(1, targets_n.unsqueeze_dim(1))
+        .squeeze_dim::<1>(1)
+        .neg()
+        * weights_n)
+        .sum()
+}
+
+/// Loss, likelihoods and gradients.
+fn results([n, d, v]: [usize; 3], scale: f64, dtype: DType, fused: bool) -> [Vec<f64>; 4] {
+    let x = tensor(&values(1, n * d, scale), [n, d], dtype, true);
+    let w = tensor(&values(2, v * d, 1.0), [v, d], dtype, true);
+    let weights = tensor(&weights(n), [n], dtype, true).detach();
+    let (loss, nll) = if fused {
+        let result = linear_cross_entropy(x.clone(), w.clone(), targets(n, v, true), weights);
+        (result.loss, host(result.nll_n))
+    } else {
+        let nll = reference_nll(
+            x.clone().without_autodiff(),
+            w.clone().without_autodiff(),
+            targets(n, v, false),
+        );
+        (
+            plain(x.clone(), w.clone(), targets(n, v, true), weights),
+            host(nll),
+        )
+    };
+    let doubled = loss.clone() * 2.0; // The gradient that comes from above must be heeded.
+    let gradients = doubled.backward();
+    let [x, w] = [x, w].map(|leaf| host(leaf.grad(&gradients).expect("a leaf's gradient")));
+    [host(loss.without_autodiff()), nll, x, w]
+}
+
+/// One row; odd; several tiles; several chunks of rows.
+const SIZES: [[usize; 3]; 4] = [[1, 1, 2], [7, 5, 11], [70, 33, 300], [40, 3, 70_000]];
+
+#[test]
+fn value_and_gradients_equal_the_plain_loss() {
+    for sizes in SIZES {
+        let expected = results(sizes, 2.0, DType::F64, false);
+        for (dtype, tolerance) in [(DType::F64, 1e-11), (DType::F32, 5e-6)] {
+            for (found, expected) in results(sizes, 2.0, dtype, true).iter().zip(&expected) {
+                assert_close(&format!("{sizes:?} {dtype:?}"), found, expected, tolerance);
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_equal_differences() {
+    let [n, d, v] = [7, 5, 11];
+    let inputs = [(values(1, n * d, 1.0), [n, d]), (values(2, v * d, 1.0), [v, d])];
+    check(&inputs, |[x, w]| {
+        let weights = tensor(&weights(n), [n], x.dtype(), false);
+        linear_cross_entropy(x, w, targets(n, v, false), weights).loss
+    });
+}
+
+#[test]
+fn logits_of_three_hundred_stay_finite() {
+    let [n, d, v] = [9, 2, 12];
+    let expected = results([n, d, v], 300.0, DType::F64, false);
+    assert!(expected[1].iter().any(|nll| *nll > 200.0));
+    for (found, expected) in results([n, d, v], 300.0, DType::F32, true).iter().zip(&expected) {
+        assert_close("large logits", found, expected, 2e-5);
+    }
+}
+
+#[test]
+fn nan_is_not_hidden() {
+    let x = tensor(&[f64::NAN, 1.0], [2, 1], DType::F32, false);
+    let nll = host(linear_nll(
+        x,
+        tensor(&[1.0, 2.0], [2, 1], DType::F32, false),
+        targets(2, 2, false),
+    ));
+    assert!(nll[0].is_nan() && nll[1].is_finite());
+}
+
+#[test]
+fn bytes_do_not_depend_on_threads() {
+    let single = on_threads(1, || results(SIZES[3], 1.0, DType::F32, true));
+    for threads in [2, 3] {
+        assert!(on_threads(threads, || results(SIZES[3], 1.0, DType::F32, true)) == single);
+    }
+}
+
+#[test]
+fn scores_equal_the_likelihoods_of_training() {
+    let [n, d, v] = SIZES[2];
+    let x = tensor(&values(1, n * d, 2.0), [n, d], DType::F32, false);
+    let w = tensor(&values(2, v * d, 1.0), [v, d], DType::F32, false);
+    assert_eq!(
+        host(linear_nll(x, w, targets(n, v, false))),
+        results(SIZES[2], 2.0, DType::F32, true)[1]
+    );
+}

@@ -1,0 +1,215 @@
+//! The bridge to burn's CPU backend: which tensors take a fused body, and how its backward pass joins the graph.
+
+use std::fmt::Debug;
+
+use burn::backend::autodiff::{
+    NodeId,
+    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+    grads::Gradients,
+    ops::{Backward, Ops, OpsKind},
+};
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Autodiff, Backend, DispatchDevice, Flex, backend_extension};
+use burn::tensor::{DType, Device, Shape, Tensor, TensorData};
+use burn_flex::FlexTensor;
+
+use crate::adamw::AdamW;
+use crate::attention::Attention;
+use crate::rms_norm::RmsNorm;
+use crate::rope::Rope;
+use crate::swiglu::SwiGlu;
+
+/// Whether a tensor takes the fused bodies: f32 on Flex.
+pub(crate) fn is_fused<const D: usize>(tensor: &Tensor<D>) -> bool {
+    let device: Device = tensor.device().without_autodiff();
+    tensor.dtype() == DType::F32 && matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+}
+
+/// A contiguous tensor of these values.
+pub(crate) fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape))
+}
+
+/// A tensor's dimensions; their number is known to the caller.
+pub(crate) fn dims<const D: usize>(tensor: &FlexTensor) -> [usize; D] {
+    tensor.layout().shape().dims()
+}
+
+/// A differentiable operation on `N` contiguous f32 tensors.
+pub(crate) trait Operation<const N: usize>: Clone + Debug + Send + 'static {
+    /// The operation's value.
+    fn forward(&self, inputs: [&FlexTensor; N]) -> FlexTensor;
+
+    /// The gradients of the inputs, from the inputs and the gradient of the value.
+    fn backward(&self, inputs: [&FlexTensor; N], gradient: &FlexTensor) -> [FlexTensor; N];
+}
+
+/// Runs an operation outside any graph.
+fn run<const N: usize>(operation: &impl Operation<N>, inputs: [FlexTensor; N]) -> FlexTensor {
+    operation.forward(inputs.map(|input| input.to_contiguous()).each_ref())
+}
+
+/// The step that [`track`] adds to the graph.
+#[derive(Debug)]
+struct Step<O>(std::marker::PhantomData<fn() -> O>);
+
+impl<const N: usize, O: Operation<N>> Backward<Flex, N> for Step<O> {
+    type State = (O, [NodeId; N]);
+
+    fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let (operation, nodes) = ops.state;
+        let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let inputs = nodes.map(|node| {
+            checkpointer
+                .retrieve_node_output::<FlexTensor>(node)
+                .to_contiguous()
+        });
+        let gradients = operation.backward(inputs.each_ref(), &gradient);
+        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
+            if let Some(node) = parent {
+                grads.register::<Flex>(node.id, gradient);
+            }
+        }
+    }
+}
+
+/// Runs an operation in the graph; only its inputs are kept for the backward pass.
+fn track<C: CheckpointStrategy, O: Operation<N>, const N: usize>(
+    operation: O,
+    inputs: [FloatTensor<Autodiff<Flex, C>>; N],
+) -> FloatTensor<Autodiff<Flex, C>> {
+    let value = run(
+        &operation,
+        inputs.each_ref().map(|input| input.primitive().clone()),
+    );
+    let step = Step::<O>(std::marker::PhantomData);
+    match step
+        .prepare::<C>(inputs.each_ref().map(<FloatTensor<Autodiff<Flex, C>>>::node))
+        .compute_bound()
+        .stateful()
+    {
+        OpsKind::Tracked(mut prepared) => {
+            let nodes = inputs.each_ref().map(|input| prepared.checkpoint(input));
+            prepared.finish((operation, nodes), value)
+        }
+        OpsKind::UnTracked(prepared) => prepared.finish(value),
+    }
+}
+
+/// Operations with a backward pass.
+#[backend_extension(Flex, Autodiff)]
+pub(crate) trait Differentiable: Backend {
+    fn fused_swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self>;
+    fn fused_rope(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        scale: f64,
+    ) -> FloatTensor<Self>;
+}
+
+impl Differentiable for Flex {
+    fn fused_swiglu(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
+        run(&SwiGlu, [gate, up])
+    }
+
+    fn fused_rms_norm(x: FlexTensor, weight: FlexTensor, eps: f64) -> FlexTensor {
+        run(&RmsNorm { eps }, [x, weight])
+    }
+
+    fn fused_rope(x: FlexTensor, cos: FlexTensor, sin: FlexTensor) -> FlexTensor {
+        run(&Rope::new(&cos, &sin), [x])
+    }
+
+    fn fused_attention(q: FlexTensor, k: FlexTensor, v: FlexTensor, scale: f64) -> FlexTensor {
+        run(&Attention { scale }, [q, k, v])
+    }
+}
+
+impl<C: CheckpointStrategy> Differentiable for Autodiff<Flex, C> {
+    fn fused_swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+        track::<C, _, _>(SwiGlu, [gate, up])
+    }
+
+    fn fused_rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
+        track::<C, _, _>(RmsNorm { eps }, [x, weight])
+    }
+
+    fn fused_rope(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self> {
+        track::<C, _, _>(Rope::new(cos.primitive(), sin.primitive()), [x])
+    }
+
+    fn fused_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        scale: f64,
+    ) -> FloatTensor<Self> {
+        track::<C, _, _>(Attention { scale }, [q, k, v])
+    }
+}
+
+/// Operations outside the graph.
+#[backend_extension(Flex)]
+pub(crate) trait Plain: Backend {
+    fn fused_nll(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+    ) -> FloatTensor<Self>;
+    /// The negative log-likelihoods and the gradients of hidden states and head.
+    fn fused_nll_gradients(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        weights: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    fn fused_adamw(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        settings: AdamW,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+}
+
+impl Plain for Flex {
+    fn fused_nll(hidden: FlexTensor, head: FlexTensor, targets: FlexTensor) -> FlexTensor {
+        crate::cross_entropy::flex_nll(&hidden, &head, &targets)
+    }
+
+    fn fused_nll_gradients(
+        hidden: FlexTensor,
+        head: FlexTensor,
+        targets: FlexTensor,
+        weights: FlexTensor,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        crate::cross_entropy::flex_nll_gradients(&hidden, &head, &targets, &weights)
+    }
+
+    fn fused_adamw(
+        parameter: FlexTensor,
+        gradient: FlexTensor,
+        first: FlexTensor,
+        second: FlexTensor,
+        settings: AdamW,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        crate::adamw::flex_step(parameter, &gradient, first, second, settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::tensor;
+
+    #[test]
+    fn only_f32_is_fused_in_the_graph_and_outside() {
+        for tracked in [false, true] {
+            assert!(is_fused(&tensor(&[1.0], [1], DType::F32, tracked)));
+            assert!(!is_fused(&tensor(&[1.0], [1], DType::F64, tracked)));
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Products of strided f32 matrices.
+
+use rayon::prelude::*;
+
+/// Rows and columns of the tiles of [`multiply_parallel`]; fixed, so that bytes do not depend on the thread count.
+const TILE: (usize, usize) = (64, 256);
+
+/// A strided matrix inside a slice.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View<'a> {
+    data: &'a [f32],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'a> View<'a> {
+    /// `rows × columns` from the start of `data`, rows `stride` apart.
+    pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
+        assert!(
+            rows == 0 || columns == 0 || (rows - 1) * stride + columns <= data.len(),
+            "a matrix lies in its data"
+        );
+        Self {
+            data,
+            rows,
+            columns,
+            row_stride: stride,
+            column_stride: 1,
+        }
+    }
+
+    /// The transpose, without moving anything.
+    pub(crate) fn transposed(self) -> Self {
+        Self {
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+            ..self
+        }
+    }
+
+    /// The rows from `start` on, `count` of them.
+    fn rows(self, start: usize, count: usize) -> Self {
+        assert!(start + count <= self.rows, "rows lie in the matrix");
+        Self {
+            data: &self.data[start * self.row_stride..],
+            rows: count,
+            ..self
+        }
+    }
+
+    /// The columns from `start` on, `count` of them.
+    fn columns(self, start: usize, count: usize) -> Self {
+        self.transposed().rows(start, count).transposed()
+    }
+}
+
+/// An output that several tasks write, each its own part.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shared(*mut f32);
+
+// SAFETY: a `Shared` is only written through `multiply`, whose callers keep the parts of different tasks apart.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    pub(crate) fn new(data: &mut [f32]) -> Self {
+        Self(data.as_mut_ptr())
+    }
+
+    /// The output from element `offset` on.
+    ///
+    /// # Safety
+    /// `offset` lies in the slice this was made of.
+    pub(crate) unsafe fn at(self, offset: usize) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { self.0.add(offset) })
+    }
+}
+
+/// `target = scale · left · right`, or `target += …` where `add`; rows of the target lie `stride` apart.
+///
+/// # Safety
+/// The target's rows lie in the memory behind it, and no one else touches them meanwhile.
+pub(crate) unsafe fn multiply(target: Shared, stride: usize, add: bool, left: View, right: View, scale: f32) {
+    assert_eq!(left.columns, right.rows, "inner sizes agree");
+    // SAFETY: `View` has checked that the operands lie in their slices, the caller promises it for the target.
+    unsafe {
+        gemm::gemm(
+            left.rows,
+            right.columns,
+            left.columns,
+            target.0,
+            1,
+            stride as isize,
+            add,
+            left.data.as_ptr(),
+            left.column_stride as isize,
+            left.row_stride as isize,
+            right.data.as_ptr(),
+            right.column_stride as isize,
+            right.row_stride as isize,
+            if add { 1.0 } else { 0.0 },
+            scale,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+/// [`multiply`] into a contiguous slice.
+pub(crate) fn multiply_into(target: &mut [f32], add: bool, left: View, right: View, scale: f32) {
+    assert!(
+        left.rows * right.columns <= target.len(),
+        "the product fits its target"
+    );
+    // SAFETY: checked above, and the borrow is exclusive.
+    unsafe { multiply(Shared::new(target), right.columns, add, left, right, scale) }
+}
+
+/// [`multiply_into`] on all threads, without scale.
+pub(crate) fn multiply_parallel(target: &mut [f32], add: bool, left: View, right: View) {
+    let (rows, columns) = (left.rows, right.columns);
+    assert!(rows * columns <= target.len(), "the product fits its target");
+    let across = columns.div_ceil(TILE.1);
+    let target = Shared::new(target);
+    (0..rows.div_ceil(TILE.0) * across)
+        .into_par_iter()
+        .for_each(|tile| {
+            let (row, column) = (tile / across * TILE.0, tile % across * TILE.1);
+            let left = left.rows(row, TILE.0.min(rows - row));
+            let right = right.columns(column, TILE.1.min(columns - column));
+            // SAFETY: tiles lie in the target, whose size was checked, and do not overlap.
+            unsafe { multiply(target.at(row * columns + column), columns, add, left, right, 1.0) }
+        });
+}

@@ -1,0 +1,189 @@
+//! Loops compiled once for each instruction set and chosen at run time.
+
+// Helpers must be inlined into the function compiled for an instruction set, or they are compiled for the baseline.
+#![allow(clippy::inline_always)]
+
+/// Floats handled side by side; sums are kept in as many lanes, on every instruction set.
+pub(crate) const LANES: usize = 16;
+
+/// What the processor can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg(target_arch = "x86_64")]
+pub(crate) enum Level {
+    /// The architecture's baseline.
+    Portable,
+    /// AVX2 with fused multiply-add.
+    Avx2,
+    /// AVX-512 with its byte/word, double/quad-word and vector-length parts.
+    Avx512,
+}
+
+/// The best level of this processor.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn level() -> Level {
+    let fma = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    let wide = is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl");
+    match (fma, wide) {
+        (true, true) => Level::Avx512,
+        (true, false) => Level::Avx2,
+        _ => Level::Portable,
+    }
+}
+
+/// Defines a function whose body is compiled for every level. `FMA` says in the body whether a multiply-add is one
+/// instruction (see [`multiply_add`]).
+macro_rules! vectorised {
+    ($(#[$doc:meta])* fn $name:ident<$fma:ident>($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
+        $(#[$doc])*
+        #[allow(clippy::too_many_arguments)] // A kernel's operands; a struct for each would only rename them.
+        fn $name($($arg: $type),*) $(-> $out)? {
+            #[inline(always)]
+            fn body<const $fma: bool>($($arg: $type),*) $(-> $out)? $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+                fn avx512($($arg: $type),*) $(-> $out)? {
+                    body::<true>($($arg),*)
+                }
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2($($arg: $type),*) $(-> $out)? {
+                    body::<true>($($arg),*)
+                }
+                match $crate::simd::level() {
+                    // SAFETY: `level` has asked this processor for exactly these features.
+                    $crate::simd::Level::Avx512 => return unsafe { avx512($($arg),*) },
+                    // SAFETY: as above.
+                    $crate::simd::Level::Avx2 => return unsafe { avx2($($arg),*) },
+                    $crate::simd::Level::Portable => {}
+                }
+            }
+            body::<{ cfg!(target_arch = "aarch64") }>($($arg),*)
+        }
+    };
+}
+pub(crate) use vectorised;
+
+/// `a · b + c`, fused where that is one instruction (elsewhere a fused one would be a slow library call).
+#[inline(always)]
+pub(crate) fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FMA { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// `e^x` for `x ≤ 0`, to about one unit in the last place; NaN stays NaN, below -87 the result stays at `e^-87`.
+///
+/// `x = k·ln 2 + r` with `|r| ≤ ln 2 / 2`: a polynomial in `r` times `2^k`, which is put together from bits.
+#[inline(always)]
+pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
+    /// Adding this rounds to an integer and leaves it in the low bits.
+    const ROUND: f32 = 12_582_912.0; // 1.5 · 2^23
+    // Written so that NaN passes.
+    let x = if x < -87.0 { -87.0 } else { x };
+    let shifted = multiply_add::<FMA>(x, std::f32::consts::LOG2_E, ROUND);
+    let k = shifted - ROUND;
+    // ln 2 in two parts, the first with few enough bits that its product with k is exact.
+    let r = multiply_add::<FMA>(k, -0.693_359_4, x);
+    let r = multiply_add::<FMA>(k, 2.121_944_4e-4, r);
+    let p = 1.0 / 5040.0;
+    let p = multiply_add::<FMA>(p, r, 1.0 / 720.0);
+    let p = multiply_add::<FMA>(p, r, 1.0 / 120.0);
+    let p = multiply_add::<FMA>(p, r, 1.0 / 24.0);
+    let p = multiply_add::<FMA>(p, r, 1.0 / 6.0);
+    let p = multiply_add::<FMA>(p, r, 0.5);
+    let p = multiply_add::<FMA>(p, r, 1.0);
+    let p = multiply_add::<FMA>(p, r, 1.0);
+    // The low bits of `shifted` hold k; the shift drops the rest.
+    p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23))
+}
+
+/// The logistic function, without overflow for any `x`.
+#[inline(always)]
+pub(crate) fn sigmoid<const FMA: bool>(x: f32) -> f32 {
+    let e = exp::<FMA>(-x.abs());
+    let numerator = if x < 0.0 { e } else { 1.0 };
+    numerator / (1.0 + e)
+}
+
+/// `Σ f(x_i, y_i)`, in lanes and then pairwise: the order never depends on anything but the length.
+#[inline(always)]
+pub(crate) fn sum2(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (x_chunks, y_chunks) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
+    let (x_rest, y_rest) = (x_chunks.remainder(), y_chunks.remainder());
+    for (x, y) in x_chunks.zip(y_chunks) {
+        for lane in 0..LANES {
+            lanes[lane] += f(x[lane], y[lane]);
+        }
+    }
+    for (lane, (x, y)) in lanes.iter_mut().zip(x_rest.iter().zip(y_rest)) {
+        *lane += f(*x, *y);
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] += lanes[lane + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+/// The greatest of `x`; NaN are passed over (they come through the exponentials).
+#[inline(always)]
+fn maximum(x: &[f32]) -> f32 {
+    let greater = |a: f32, b: f32| if b > a { b } else { a };
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let chunks = x.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            lanes[lane] = greater(lanes[lane], chunk[lane]);
+        }
+    }
+    rest.iter()
+        .chain(&lanes)
+        .copied()
+        .fold(f32::NEG_INFINITY, greater)
+}
+
+/// Replaces `x` by `e^(x - max)`; gives `max` and the sum of the exponentials.
+#[inline(always)]
+pub(crate) fn exponentials<const FMA: bool>(x: &mut [f32]) -> (f32, f32) {
+    let max = maximum(x);
+    for value in x.iter_mut() {
+        *value = exp::<FMA>(*value - max);
+    }
+    (max, sum2(x, x, |value, _| value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_accurate_and_lets_nan_through() {
+        for fma in [false, true] {
+            let exp = if fma { exp::<true> } else { exp::<false> };
+            for i in 0..870_000 {
+                let x = -(i as f32) * 1e-4;
+                let expected = f64::from(x).exp();
+                let error = (f64::from(exp(x)) - expected).abs() / expected;
+                assert!(error < 2.5e-7, "exp({x}): relative error {error}");
+            }
+            assert_eq!(exp(0.0), 1.0);
+            assert!(exp(f32::NAN).is_nan());
+            assert!(exp(-300.0) < 2e-38 && exp(f32::NEG_INFINITY) < 2e-38);
+        }
+    }
+
+    #[test]
+    fn sigmoid_is_finite_at_both_ends() {
+        assert_eq!(sigmoid::<false>(300.0), 1.0);
+        assert!(sigmoid::<false>(-300.0) < 2e-38);
+        assert_eq!(sigmoid::<false>(0.0), 0.5);
+        assert!(sigmoid::<false>(f32::NAN).is_nan());
+    }
+}
