@@ -1,0 +1,98 @@
+//! Times of every operation, forward and backward, fused and composed: `cargo build --release --workspace --examples`,
+//! then `target/release/examples/bench_ops`.
+//!
+//! The composed body is what f64 or another device would run, here with burn's own operations in f32.
+
+use std::time::Instant;
+
+use burn::tensor::{Device, Distribution, Int, Tensor, activation};
+use lyceum_kernels::{AdamW, adamw_step, causal_attention, linear_cross_entropy, rms_norm, rope, swiglu};
+
+/// A small decoder's sizes.
+const B: usize = 16;
+const T: usize = 128;
+const H: usize = 4;
+const G: usize = 4;
+const D: usize = 32;
+const V: usize = 2048;
+/// Times each operation is run.
+const ROUNDS: usize = 15;
+
+/// Prints the median time of `work` in milliseconds.
+#[allow(clippy::print_stdout)] // A benchmark's output.
+fn time(name: &str, mut work: impl FnMut()) {
+    let mut times: Vec<f64> = (0..ROUNDS)
+        .map(|_| {
+            let start = Instant::now();
+            work();
+            start.elapsed().as_secs_f64() * 1e3
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    println!("{name:<28} {:>8.3} ms", times[ROUNDS / 2]);
+}
+
+fn random<const N: usize>(shape: [usize; N], device: &Device) -> Tensor<N> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
+}
+
+fn backward<const N: usize>(value: Tensor<N>) {
+    let _ = value.sum().backward();
+}
+
+fn main() {
+    let device = Device::flex().autodiff();
+    let hidden = random([B * T, H * D], &device).require_grad();
+    let wide = random([B * T, 4 * H * D], &device).require_grad();
+    let weight = random([H * D], &device).require_grad();
+    let [q, k, v] = [H, G, G].map(|heads| random([B, T, heads, D], &device).require_grad());
+    let head = random([V, H * D], &device).require_grad();
+    let angles = random([T, D / 2], &device);
+    let targets: Tensor<1, Int> = Tensor::arange(0..(B * T) as i64, &device).remainder_scalar(V as i64);
+    let ones = Tensor::<1>::ones([B * T], &device);
+
+    time("swiglu", || backward(swiglu(wide.clone(), wide.clone())));
+    time("  burn", || {
+        backward(activation::silu(wide.clone()) * wide.clone());
+    });
+    time("rms_norm", || {
+        backward(rms_norm(hidden.clone(), weight.clone(), 1e-5));
+    });
+    time("  burn", || {
+        let scale = (hidden.clone().square().mean_dim(1) + 1e-5).sqrt().recip();
+        backward(hidden.clone() * scale * weight.clone().unsqueeze());
+    });
+    time("rope", || {
+        backward(rope(q.clone(), angles.clone().cos(), angles.clone().sin()));
+    });
+    time("causal_attention", || {
+        backward(causal_attention(q.clone(), k.clone(), v.clone(), 0.2));
+    });
+    time("  burn, without a mask", || {
+        let [q, k, v] = [&q, &k, &v].map(|x| x.clone().swap_dims(1, 2));
+        backward(activation::softmax(q.matmul(k.swap_dims(2, 3)) * 0.2, 3).matmul(v));
+    });
+    time("linear_cross_entropy", || {
+        backward(linear_cross_entropy(hidden.clone(), head.clone(), targets.clone(), ones.clone()).loss);
+    });
+    time("  burn", || {
+        let log_p = activation::log_softmax(hidden.clone().matmul(head.clone().transpose()), 1);
+        backward(log_p.gather(1, targets.clone().unsqueeze_dim(1)).neg());
+    });
+    let plain = Device::flex();
+    let settings = AdamW {
+        lr: 1e-3,
+        beta1: 0.9,
+        beta2: 0.95,
+        eps: 1e-8,
+        weight_decay: 0.1,
+        step: 3,
+    };
+    let mut state: Option<[Tensor<2>; 3]> = Some([0; 3].map(|_| random([V, H * D], &plain).abs()));
+    let gradient = random([V, H * D], &plain);
+    time("adamw_step", || {
+        if let Some([parameter, first, second]) = state.take() {
+            state = Some(adamw_step(parameter, gradient.clone(), first, second, settings).into());
+        }
+    });
+}
