@@ -6,6 +6,7 @@ pub mod execute;
 pub mod exit;
 pub mod plan;
 pub mod report;
+pub mod schema;
 pub mod spec;
 pub mod store;
 

@@ -3,6 +3,7 @@
 //! A verb writes data to stdout and talk to stderr, and says how it ended. A closed pipe is a quiet end.
 
 mod components;
+mod schema;
 mod spec_options;
 mod validate;
 
@@ -22,6 +23,7 @@ struct Arguments {
 enum Verb {
     Validate(validate::Arguments),
     Components(components::Arguments),
+    Schema(schema::Arguments),
 }
 
 /// How a listing is written.
@@ -39,6 +41,7 @@ pub fn main() -> Exit {
     match Arguments::parse().verb {
         Verb::Validate(arguments) => validate::run(&arguments),
         Verb::Components(arguments) => components::run(&arguments),
+        Verb::Schema(arguments) => schema::run(&arguments),
     }
 }
 
