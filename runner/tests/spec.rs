@@ -15,14 +15,14 @@ struct Bench(TempDir);
 
 impl Bench {
     fn new(text: impl AsRef<[u8]>) -> Self {
-        let bench = Self(tempfile::tempdir().unwrap());
+        let bench = Self(tempfile::tempdir().expect("a temporary folder"));
         bench.write("lyceum.toml", "");
         bench.write("a.toml", text);
         bench
     }
 
     fn write(&self, name: &str, text: impl AsRef<[u8]>) {
-        fs::write(self.0.path().join(name), text).unwrap();
+        fs::write(self.0.path().join(name), text).expect("a file in it");
     }
 
     /// The mistakes, each as its code and line.
@@ -51,14 +51,20 @@ fn mistakes(text: &str) -> Vec<(String, usize)> {
 }
 
 fn resolved(text: &str) -> Resolved {
-    Bench::new(text).load(&assume()).unwrap()
+    Bench::new(text)
+        .load(&assume())
+        .expect("an experiment without mistakes")
 }
 
 /// Puts `to` in the place of `from` in the design's example, and expects one mistake, where `at` stands.
 fn refused(from: &str, to: &str, at: &str, code: &str) {
     assert_eq!(DESIGN.matches(from).count(), 1, "`{from}` is not one piece");
     let text = DESIGN.replace(from, to);
-    let line = text.lines().position(|line| line.contains(at)).unwrap() + 1;
+    let line = text
+        .lines()
+        .position(|line| line.contains(at))
+        .expect("a piece of the text")
+        + 1;
     assert_eq!(mistakes(&text), [(code.to_owned(), line)], "{from} -> {to}");
 }
 

@@ -5,9 +5,9 @@ use std::process::Command;
 
 /// Runs `lyceum validate` on `a.toml` in a folder with these files; gives exit status and both streams.
 fn validate(files: &[(&str, &[u8])], arguments: &[&str]) -> String {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a temporary folder");
     for (name, text) in [("lyceum.toml", b"".as_slice())].iter().chain(files) {
-        fs::write(folder.path().join(name), text).unwrap();
+        fs::write(folder.path().join(name), text).expect("a file in it");
     }
     let output = Command::new(env!("CARGO_BIN_EXE_lyceum-under-test"))
         .args(["validate", "a.toml"])
@@ -15,12 +15,12 @@ fn validate(files: &[(&str, &[u8])], arguments: &[&str]) -> String {
         .current_dir(folder.path())
         .env_remove("LYCEUM_DATA")
         .output()
-        .unwrap();
-    let written = fs::read_dir(folder.path()).unwrap().count();
+        .expect("the command starts");
+    let written = fs::read_dir(folder.path()).expect("a listing").count();
     assert_eq!(written, files.len() + 1, "validate wrote something");
     format!(
         "exit {}\n-- stdout\n{}-- stderr\n{}",
-        output.status.code().unwrap(),
+        output.status.code().expect("an exit status"),
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     )
