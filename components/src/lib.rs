@@ -13,6 +13,8 @@ pub mod random;
 pub mod reference;
 pub mod registry;
 pub mod table;
+#[cfg(test)]
+mod testing;
 
 pub mod corpus;
 pub mod evaluate;

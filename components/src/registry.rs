@@ -1,9 +1,14 @@
 //! Every component there is, in the order of the reference pages.
 
-use crate::Descriptor;
+use crate::{Descriptor, corpus, tokenizer, tokens};
 
 /// The registry.
-pub const COMPONENTS: &[Descriptor] = &[];
+pub const COMPONENTS: &[Descriptor] = &[
+    Descriptor::of::<corpus::Jsonl>(),
+    Descriptor::of::<tokenizer::Train>(),
+    Descriptor::of::<tokenizer::Load>(),
+    Descriptor::of::<tokens::Pack>(),
+];
 
 /// The component called `name`.
 pub fn find(name: &str) -> Option<&'static Descriptor> {

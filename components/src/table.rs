@@ -29,6 +29,13 @@ pub(crate) fn u64_column(frame: &DataFrame, name: &str, file: &Path) -> Result<V
     Ok(values.into_no_null_iter().collect())
 }
 
+/// The column called `name` as unsigned 32-bit integers.
+pub(crate) fn u32_column(frame: &DataFrame, name: &str, file: &Path) -> Result<Vec<u32>> {
+    let column = column(frame, name, &DataType::UInt32, file)?;
+    let values = column.u32().map_err(|e| broken("bad_table", file, &e))?;
+    Ok(values.into_no_null_iter().collect())
+}
+
 /// The column called `name` as 64-bit floats.
 pub(crate) fn f64_column(frame: &DataFrame, name: &str, file: &Path) -> Result<Vec<f64>> {
     let column = column(frame, name, &DataType::Float64, file)?;
@@ -74,6 +81,16 @@ pub(crate) fn fingerprint(folder: &Path, files: &[&str], speaks_of: &str) -> Res
             .map_err(Error::io("cannot read", &file))?;
     }
     Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// What went wrong while Polars wrote `file`.
+pub(crate) fn write_error(file: &Path) -> impl FnOnce(PolarsError) -> Error {
+    move |error| broken("cannot_write_table", file, &error)
+}
+
+/// What went wrong while Polars read `file`.
+pub(crate) fn read_error(file: &Path) -> impl FnOnce(PolarsError) -> Error {
+    move |error| broken("bad_table", file, &error)
 }
 
 fn broken(code: &'static str, file: &Path, error: &PolarsError) -> Error {

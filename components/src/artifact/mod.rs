@@ -4,11 +4,23 @@
 //! kind or format.
 
 mod base;
+mod corpus;
 mod scores;
 mod selection;
 mod table;
+mod tokenizer;
+mod tokens;
+mod view;
 
 pub use base::{Artifact, Header, Kind, Source, write_header};
+pub use corpus::{Cell, CorpusDetails, CorpusWriter, Document};
 pub use scores::{Item, Scores, ScoresDetails};
 pub use selection::{Order, Selection, SelectionDetails};
 pub use table::{Place, Table, read_histogram, read_instances, read_table};
+pub use tokenizer::{TokenizerDetails, read_tokenizer, write_tokenizer};
+pub use tokens::{Boundary, Segment, TokenType, TokensDetails, TokensWriter};
+pub use view::View;
+
+pub(crate) use corpus::FILE as DOCUMENTS_FILE;
+pub(crate) use tokenizer::FILE as TOKENIZER_FILE;
+pub(crate) use tokens::{BLOCKS as BLOCKS_FILE, SEGMENTS as SEGMENTS_FILE, TOKENS as TOKENS_FILE};

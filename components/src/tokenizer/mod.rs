@@ -1,1 +1,10 @@
-//! tokenizer.
+//! Tokenizers: training one, loading one, and encoding with it.
+
+mod bpe;
+mod encoder;
+mod load;
+mod train;
+
+pub use encoder::Encoder;
+pub use load::{Load, LoadParams};
+pub use train::{Train, TrainParams};

@@ -1,0 +1,96 @@
+//! Views: an artifact seen through selections.
+//!
+//! A selection may be used wherever its source is. Following the headers' sources down to the tokens or the corpus,
+//! indices intersect and weights multiply; the outermost selection gives the order.
+
+use super::{Artifact, Item, Kind, Selection};
+use crate::{Context, Error, Result};
+use std::collections::BTreeMap;
+
+/// What lies under a chain of selections, and what the chain leaves of it.
+#[derive(Debug)]
+pub struct View {
+    /// The tokens or the corpus.
+    pub source: Artifact,
+    /// The blocks left, in order, with their weights; none if no selection was of blocks.
+    pub blocks: Option<Vec<(u64, f32)>>,
+    /// The documents left, in order, with their weights; none if no selection was of documents.
+    pub documents: Option<Vec<(u64, f32)>>,
+}
+
+impl View {
+    /// Follows `artifact` down to what is no selection. `fingerprint_mismatch`: what lies there now is not what was
+    /// selected from.
+    pub fn open(artifact: &Artifact, context: &Context) -> Result<Self> {
+        let mut view = Self {
+            source: artifact.clone(),
+            blocks: None,
+            documents: None,
+        };
+        while view.source.header.kind == Kind::Selection {
+            let selection = Selection::read(&view.source)?;
+            let entries = selection.index.into_iter().zip(selection.weight).collect();
+            let slot = match selection.details.item {
+                Item::Block => &mut view.blocks,
+                Item::Document => &mut view.documents,
+            };
+            *slot = Some(match slot.take() {
+                None => entries,
+                Some(outer) => compose(&outer, &entries),
+            });
+            view.source = below(&view.source, context)?;
+        }
+        Ok(view)
+    }
+}
+
+/// The artifact a selection was made from.
+fn below(selection: &Artifact, context: &Context) -> Result<Artifact> {
+    let source = selection.header.source.as_ref().ok_or_else(|| {
+        Error::data(
+            "bad_artifact",
+            format!("the selection `{}` does not say what it is of", selection.label),
+        )
+        .in_file(&selection.path)
+    })?;
+    let mut found = context.services.artifact_at(&source.location)?;
+    if found.header.fingerprint != source.fingerprint {
+        return Err(Error::data(
+            "fingerprint_mismatch",
+            format!(
+                "`{}` was selected from another version of `{}`",
+                selection.label, source.location
+            ),
+        )
+        .in_file(&found.path)
+        .hint("delete the folder of the selection; the next run makes it again"));
+    }
+    found.label.clone_from(&selection.label);
+    Ok(found)
+}
+
+/// `outer` of `inner`: what is in both, in the order of `outer`, weights multiplied. An item repeated in both is there
+/// as often as the product says.
+fn compose(outer: &[(u64, f32)], inner: &[(u64, f32)]) -> Vec<(u64, f32)> {
+    let mut weights: BTreeMap<u64, Vec<f32>> = BTreeMap::new();
+    for &(index, weight) in inner {
+        weights.entry(index).or_default().push(weight);
+    }
+    let both = |&(index, weight): &(u64, f32)| {
+        let found = weights.get(&index).map_or(&[][..], Vec::as_slice);
+        found.iter().map(move |w| (index, weight * w)).collect::<Vec<_>>()
+    };
+    outer.iter().flat_map(both).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn views_intersect_in_the_outer_order_and_multiply_weights() {
+        let outer = [(4, 0.5), (1, 1.0), (9, 2.0)];
+        let inner = [(1, 3.0), (2, 1.0), (4, 0.5), (4, 1.0)];
+        assert_eq!(compose(&outer, &inner), [(4, 0.25), (4, 0.5), (1, 3.0)]);
+    }
+}
