@@ -24,11 +24,10 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// The tensor type parameters and activations are held in.
+    /// The tensor type that parameters and activations are held in.
     pub fn dtype(self) -> FloatDType {
         match self {
-            Self::F32 => FloatDType::F32,
-            Self::Bf16 => FloatDType::BF16,
+            Self::F32 | Self::Bf16 => FloatDType::F32,
             Self::F64 => FloatDType::F64,
         }
     }

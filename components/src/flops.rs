@@ -1,1 +1,19 @@
-//! FLOPs: 2 × multiply-adds of every matrix product, head included, causal attention at half; backward twice the forward.
+//! FLOPs: 2 × multiply-adds of every matrix product, output head included, causal attention at half; backward is twice
+//! forward.
+
+use crate::model::ModelConfig;
+
+/// FLOPs of one forward pass over one sequence of `width` tokens.
+pub fn forward_flops(config: &ModelConfig, width: usize) -> f64 {
+    let (d, width) = (config.hidden_size as f64, width as f64);
+    let products = d * config.qkv_size() as f64 + d * d + 3.0 * d * config.intermediate_size as f64;
+    // Scores and their mix with the values: 2 · 2 · width² · d multiply-adds and adds, of which causality leaves half.
+    let attention = 2.0 * width * width * d;
+    let layers = config.num_hidden_layers as f64 * (2.0 * width * products + attention);
+    layers + 2.0 * width * d * config.vocab_size as f64
+}
+
+/// FLOPs of a training step over one sequence: forward, and backward at twice that.
+pub fn training_flops(config: &ModelConfig, width: usize) -> f64 {
+    3.0 * forward_flops(config, width)
+}

@@ -1,1 +1,23 @@
-//! train.
+//! The one trainer, on burn-train.
+//!
+//! A training is composed of three small parts: a [`source`] of batches, [`terms`] of the objective, and a [`weighting`]
+//! of their tokens. The loop ([`strategy`]) owns evaluation, checkpoints and early stopping, all counted in optimizer steps.
+
+mod adapter;
+mod budget;
+mod checkpoint;
+mod curve;
+mod lm;
+mod optimizer;
+mod params;
+mod schedule;
+mod source;
+mod step;
+mod strategy;
+mod terms;
+mod weighting;
+
+pub use lm::Lm;
+pub use optimizer::{AdamWSettings, Optimizer};
+pub use params::{Budget, EarlyStopping, Evaluation, LmParams, ModelChoice, OptimParams};
+pub use schedule::{Schedule, ScheduleKind};

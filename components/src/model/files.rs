@@ -1,0 +1,115 @@
+//! Models on disk: Hugging Face's layout (config.json, model.safetensors, tokenizer.json) with our header.
+
+use super::config::ModelConfig;
+use super::decoder::Decoder;
+use super::names::{from_named, to_named};
+use super::tensors::{read_tensors, write_tensors};
+use crate::artifact::{Source, write_header};
+use crate::{Artifact, Error, Kind, Precision, Result};
+use burn::module::Module;
+use burn::tensor::{DType, Device};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Why training ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stopped {
+    /// The budget was spent.
+    Budget,
+    /// The validation loss stopped falling.
+    Early,
+}
+
+/// What the header of a model says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelDetails {
+    /// Number of trainable parameters.
+    pub parameters: u64,
+    /// Entries of the vocabulary.
+    pub vocab_size: usize,
+    /// Longest sequence, in tokens.
+    pub context: usize,
+    /// Fingerprint of the tokenizer it was trained with.
+    pub tokenizer: String,
+    /// Tokens trained on, padding left out, earlier trainings of a continued model included.
+    pub tokens_trained: u64,
+    /// FLOPs of the training, earlier trainings included.
+    pub flops: f64,
+    /// Optimizer steps of the last training.
+    pub steps: u64,
+    /// What it was last trained on.
+    pub data: Source,
+    /// Why training ended.
+    pub stopped: Stopped,
+}
+
+/// A model in memory.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// Its configuration.
+    pub config: ModelConfig,
+    /// Its weights.
+    pub decoder: Decoder,
+    /// Where it comes from.
+    pub details: ModelDetails,
+}
+
+/// Reads a model artifact onto a device.
+///
+/// # Errors
+/// `bad_config`, `bad_safetensors`, `missing_tensor` or `bad_shape`, naming the file.
+pub fn load(artifact: &Artifact, device: &Device, precision: Precision) -> Result<Loaded> {
+    let details: ModelDetails = artifact.details()?;
+    let file = artifact.path.join("config.json");
+    let text = std::fs::read(&file).map_err(Error::io("cannot read", &file))?;
+    let config: ModelConfig = serde_json::from_slice(&text)
+        .map_err(|error| Error::data("bad_config", error.to_string()).in_file(&file))?;
+    let weights = artifact.path.join("model.safetensors");
+    let empty = Decoder::zeros(&config, precision, device);
+    let decoder = from_named(empty, &config, read_tensors(&weights)?).map_err(|error| error.in_file(&weights))?;
+    Ok(Loaded { config, decoder, details })
+}
+
+/// Writes a model artifact into `folder`. `tokenizer` is the folder that holds its tokenizer.json.
+pub fn save(
+    folder: &Path,
+    decoder: &Decoder,
+    config: &ModelConfig,
+    details: &ModelDetails,
+    tokenizer: &Path,
+) -> Result<()> {
+    let decoder = decoder.clone().valid();
+    let mut config = config.clone();
+    config.torch_dtype = match decoder.embedding.val().dtype() {
+        DType::F64 => "float64",
+        _ => "float32",
+    }
+    .to_owned();
+    let file = folder.join("config.json");
+    let text = serde_json::to_vec_pretty(&config).expect("a configuration is plain data");
+    std::fs::write(&file, text).map_err(Error::io("cannot write", &file))?;
+    let weights = folder.join("model.safetensors");
+    write_tensors(&weights, &to_named(&decoder, &config))?;
+    let (from, to) = (tokenizer.join("tokenizer.json"), folder.join("tokenizer.json"));
+    std::fs::copy(&from, &to).map_err(Error::io("cannot copy", &from))?;
+    let mut hasher = blake3::Hasher::new();
+    for file in [&file, &weights, &to] {
+        hasher.update_file(file)?;
+    }
+    write_header(folder, Kind::Model, hasher.finalize().to_hex().to_string(), None, details)
+}
+
+/// Hashing of files, in the error type of components.
+trait HashFile {
+    fn update_file(&mut self, file: &Path) -> Result<()>;
+}
+
+impl HashFile for blake3::Hasher {
+    fn update_file(&mut self, file: &Path) -> Result<()> {
+        let opened = std::fs::File::open(file).map_err(Error::io("cannot open", file))?;
+        self.update_reader(opened).map_err(Error::io("cannot read", file))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,45 @@
+//! Named tensors in safetensors files.
+
+use crate::{Error, Result};
+use burn::tensor::{DType, TensorData};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Writes named tensors (f32 or f64). The bytes depend on nothing but names and values.
+pub(crate) fn write_tensors(file: &Path, tensors: &BTreeMap<String, TensorData>) -> Result<()> {
+    let views = tensors.iter().map(|(name, data)| {
+        let dtype = if data.dtype == DType::F64 { Dtype::F64 } else { Dtype::F32 };
+        let view = TensorView::new(dtype, data.shape.to_vec(), data.as_bytes());
+        (name.as_str(), view.expect("the bytes of a tensor fit its shape"))
+    });
+    safetensors::serialize_to_file(views, None, file).map_err(|error| match error {
+        safetensors::SafeTensorError::IoError(source) => Error::io("cannot write", file)(source),
+        other => Error::data("bad_safetensors", other.to_string()).in_file(file),
+    })
+}
+
+/// Reads named tensors as f64 or f32, whichever they are stored in.
+///
+/// # Errors
+/// `bad_safetensors` for a file that is not one, or one with other types.
+pub(crate) fn read_tensors(file: &Path) -> Result<BTreeMap<String, TensorData>> {
+    let bytes = std::fs::read(file).map_err(Error::io("cannot read", file))?;
+    let bad = |what: String| Error::data("bad_safetensors", what).in_file(file);
+    let parsed = SafeTensors::deserialize(&bytes).map_err(|error| bad(error.to_string()))?;
+    let mut tensors = BTreeMap::new();
+    for (name, view) in parsed.iter() {
+        let shape = view.shape().to_vec();
+        let data = match view.dtype() {
+            Dtype::F32 => TensorData::new(numbers(view.data(), f32::from_le_bytes), shape),
+            Dtype::F64 => TensorData::new(numbers(view.data(), f64::from_le_bytes), shape),
+            other => return Err(bad(format!("tensor `{name}` is {other:?}; expected F32 or F64"))),
+        };
+        tensors.insert(name.to_owned(), data);
+    }
+    Ok(tensors)
+}
+
+fn numbers<const N: usize, T>(bytes: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T> {
+    bytes.as_chunks::<N>().0.iter().map(|chunk| read(*chunk)).collect()
+}

@@ -1,0 +1,173 @@
+//! Checkpoints: one committed folder a checkpoint, so that a reader sees all of it or none.
+//!
+//! A checkpoint is written into a scratch folder, synced, and renamed to `checkpoint-<step>`. The newest is read; older
+//! ones go once a newer one is committed.
+
+use super::curve::{self, Point};
+use super::optimizer::Optimizer;
+use crate::context::make_folder;
+use crate::model::{Decoder, read_tensors, write_tensors};
+use crate::{Error, Result};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+const PREFIX: &str = "checkpoint-";
+
+/// Where a training stands, besides weights and moments. Batches follow from the step and the seed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Position {
+    /// Steps taken.
+    pub(crate) step: u64,
+    /// Tokens trained on.
+    pub(crate) tokens: u64,
+    /// FLOPs spent.
+    pub(crate) flops: f64,
+    /// Best evaluated loss so far.
+    pub(crate) best: Option<f64>,
+    /// Measurements since then.
+    pub(crate) since_best: u64,
+}
+
+/// Commits a checkpoint and removes older ones.
+pub(crate) fn save(
+    scratch: &Path,
+    decoder: &Decoder,
+    optimizer: &Optimizer,
+    position: &Position,
+    points: &[Point],
+) -> Result<()> {
+    let attempt = scratch.join("attempt");
+    remove(&attempt)?;
+    make_folder(&attempt)?;
+    let mut weights = Collect::default();
+    decoder.clone().valid().visit(&mut weights);
+    write_tensors(&attempt.join("model.safetensors"), &weights.tensors)?;
+    write_tensors(&attempt.join("optimizer.safetensors"), &optimizer.state())?;
+    curve::write(&attempt.join("curve.parquet"), points)?;
+    let state = attempt.join("position.json");
+    let text = serde_json::to_vec(position).expect("plain data");
+    fs::write(&state, text).map_err(Error::io("cannot write", &state))?;
+    for name in ["model.safetensors", "optimizer.safetensors", "curve.parquet", "position.json", ""] {
+        sync(&attempt.join(name))?;
+    }
+    let committed = scratch.join(format!("{PREFIX}{}", position.step));
+    remove(&committed)?;
+    fs::rename(&attempt, &committed).map_err(Error::io("cannot rename", &attempt))?;
+    sync(scratch)?;
+    for (step, folder) in list(scratch)? {
+        if step < position.step {
+            remove(&folder)?;
+        }
+    }
+    Ok(())
+}
+
+/// The newest checkpoint, put into `decoder` and `optimizer`; none if there is none.
+///
+/// # Errors
+/// `bad_checkpoint` if it does not fit the model.
+pub(crate) fn restore(
+    scratch: &Path,
+    decoder: Decoder,
+    optimizer: &mut Optimizer,
+) -> Result<(Decoder, Option<(Position, Vec<Point>)>)> {
+    let Some((_, folder)) = list(scratch)?.pop() else { return Ok((decoder, None)) };
+    let file = folder.join("position.json");
+    let text = fs::read(&file).map_err(Error::io("cannot read", &file))?;
+    let bad = |what: String| {
+        Error::data("bad_checkpoint", what).in_file(&folder).hint("delete the folder; training starts afresh")
+    };
+    let position: Position = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
+    let mut fill = Fill { tensors: read_tensors(&folder.join("model.safetensors"))?, ..Fill::default() };
+    let decoder = decoder.map(&mut fill);
+    if let Some(path) = fill.missing {
+        return Err(bad(format!("it has no weights that fit `{path}`")));
+    }
+    let state = read_tensors(&folder.join("optimizer.safetensors"))?;
+    optimizer.restore(position.step, state, &decoder.embedding.val());
+    let points = curve::read(&folder.join("curve.parquet"))?;
+    Ok((decoder, Some((position, points))))
+}
+
+/// Committed checkpoints, oldest first.
+fn list(scratch: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let entries = fs::read_dir(scratch).map_err(Error::io("cannot read", scratch))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(Error::io("cannot read", scratch))?;
+        let step = entry.file_name().to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse().ok());
+        found.extend(step.map(|step| (step, entry.path())));
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("cannot remove", folder)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn sync(path: &Path) -> Result<()> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(Error::io("cannot sync", path))
+}
+
+/// Collects a module's parameters by path.
+#[derive(Default)]
+struct Collect {
+    path: Vec<String>,
+    tensors: BTreeMap<String, TensorData>,
+}
+
+impl ModuleVisitor for Collect {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.tensors.insert(self.path.join("."), param.val().into_data());
+    }
+}
+
+/// Replaces a module's parameters by path.
+#[derive(Default)]
+struct Fill {
+    path: Vec<String>,
+    tensors: BTreeMap<String, TensorData>,
+    missing: Option<String>,
+}
+
+impl ModuleMapper for Fill {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let path = self.path.join(".");
+        let (id, tensor, mapper) = param.consume();
+        match self.tensors.remove(&path).filter(|data| data.shape.as_slice() == tensor.dims()) {
+            Some(data) => {
+                let options = TensorCreationOptions::new(tensor.device()).with_dtype(tensor.dtype());
+                let filled = Tensor::from_data(data, options);
+                let filled = if tensor.is_autodiff() { filled.require_grad() } else { filled };
+                Param::from_mapped_value(id, filled, mapper)
+            }
+            None => {
+                self.missing.get_or_insert(path);
+                Param::from_mapped_value(id, tensor, mapper)
+            }
+        }
+    }
+}

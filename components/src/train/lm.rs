@@ -1,0 +1,194 @@
+//! `train.lm`: trains a language model.
+
+use super::budget::{self, BlockCost};
+use super::curve;
+use super::optimizer::{AdamWSettings, Optimizer};
+use super::params::{Budget, LmParams, ModelChoice};
+use super::schedule::Schedule;
+use super::source::PackedTokens;
+use super::adapter::train;
+use super::strategy::Composition;
+use super::weighting::ItemWeights;
+use crate::component::{Problem, main_output};
+use crate::flops::{forward_flops, training_flops};
+use crate::model::{self, Decoder, ModelConfig, ModelDetails, save};
+use crate::tokens::Blocks;
+use crate::{Component, Context, Error, Estimate, Kind, Output, Result, Seeding, Size, Sizes};
+use burn::tensor::Device;
+use std::sync::Arc;
+
+/// Trains a decoder on packed tokens.
+pub enum Lm {}
+
+impl Component for Lm {
+    type Params = LmParams;
+    const NAME: &'static str = "train.lm";
+    const SUMMARY: &'static str = "trains a language model on packed tokens";
+    const SEEDING: Seeding = Seeding::Experiment;
+    const NUMERIC: bool = true;
+    const EXAMPLE: &'static str = r#"use = "train.lm"
+data = "@tokens"
+model = { family = "llama", hidden_size = 64, num_hidden_layers = 2, num_attention_heads = 4 }
+optim = { lr = 1e-3, batch_size = 16, budget = { tokens = 100_000 } }
+"#;
+
+    fn outputs(_: &LmParams) -> Vec<Output> {
+        main_output(Kind::Model)
+    }
+
+    fn check(params: &LmParams) -> Vec<Problem> {
+        params.problems()
+    }
+
+    fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
+        estimate(params, sizes)
+    }
+
+    fn run(params: LmParams, context: &Context) -> Result<()> {
+        let data = context.open(&params.data)?;
+        let blocks = Blocks::open(&data, context)?;
+        let device = context.device.clone().autodiff();
+        let start = starting_model(&params, &blocks, context, &device)?;
+        let longest = blocks.details().context;
+        if longest > start.config.max_position_embeddings {
+            let most = start.config.max_position_embeddings;
+            let message = format!("blocks of {longest} tokens are longer than the model's {most} positions");
+            return Err(Error::data("context_too_long", message)
+                .hint("pack with a smaller `context`, or raise `model.max_position_embeddings`"));
+        }
+        let evaluation = evaluation(&params, &blocks, context)?;
+        let optim = &params.optim;
+        let mean = BlockCost::mean(&blocks, &start.config);
+        let matched = match &optim.budget.match_model {
+            Some(reference) => Some(context.open(reference)?.details::<ModelDetails>()?.flops),
+            None => None,
+        };
+        let blocks_a_step = (optim.batch_size * optim.accumulate) as f64;
+        let total = budget::steps(&optim.budget, mean, blocks_a_step, matched)?;
+        let source = PackedTokens::new(blocks, optim.batch_size, context.stream("data order"))?;
+        let (tokenizer, tokenizer_fingerprint) =
+            (source.blocks().source().path.clone(), source.blocks().details().tokenizer.clone());
+        let context_length = source.blocks().details().context;
+        let composition = Composition {
+            source: Box::new(source),
+            terms: Arc::new(params.objective.iter().map(super::terms::TermParams::build).collect()),
+            weighting: Box::new(ItemWeights),
+            config: start.config.clone(),
+            schedule: Schedule {
+                kind: optim.schedule,
+                peak: optim.lr,
+                least: optim.lr * optim.min_lr_ratio,
+                warmup: optim.warmup_steps.unwrap_or((optim.warmup * total as f64) as u64),
+                total,
+                decay: optim.decay,
+            },
+            accumulate: optim.accumulate,
+            batch_size: optim.batch_size,
+            checkpoint_every: params.checkpoint_every,
+            evaluation,
+            early_stopping: params.early_stopping.clone(),
+            tokens_a_step: mean.tokens * blocks_a_step,
+        };
+        let settings = AdamWSettings {
+            beta1: optim.beta1,
+            beta2: optim.beta2,
+            eps: optim.eps,
+            weight_decay: optim.weight_decay,
+            clip_norm: optim.clip_norm,
+        };
+        let (decoder, outcome) = train(composition, context, start.decoder, Optimizer::new(settings))?;
+        let details = ModelDetails {
+            parameters: start.config.parameters() as u64,
+            vocab_size: start.config.vocab_size,
+            context: context_length,
+            tokenizer: tokenizer_fingerprint,
+            tokens_trained: start.tokens + outcome.position.tokens,
+            flops: start.flops + outcome.position.flops,
+            steps: outcome.position.step,
+            data: data.as_source(),
+            stopped: outcome.stopped,
+        };
+        let folder = context.output("")?;
+        curve::write(&folder.join("metrics.parquet"), &outcome.points)?;
+        save(&folder, &decoder, &start.config, &details, &tokenizer)?;
+        context.services.cost(outcome.position.tokens, outcome.position.flops);
+        Ok(())
+    }
+}
+
+/// The model a training starts from.
+struct Start {
+    config: ModelConfig,
+    decoder: Decoder,
+    tokens: u64,
+    flops: f64,
+}
+
+fn starting_model(params: &LmParams, blocks: &Blocks, context: &Context, device: &Device) -> Result<Start> {
+    let tokens = blocks.details();
+    match &params.model {
+        ModelChoice::Fresh(spec) => {
+            let mut config = spec.config(tokens.vocab_size as usize);
+            config.eos_token_id = Some(tokens.eos_id);
+            let decoder = Decoder::init(&config, context.precision, &context.stream("weights"), device);
+            Ok(Start { config, decoder, tokens: 0, flops: 0.0 })
+        }
+        ModelChoice::Continue(reference) => {
+            let artifact = context.open(reference)?;
+            let loaded = model::load(&artifact, device, context.precision)?;
+            if loaded.details.tokenizer != tokens.tokenizer {
+                let message = format!("model `{}` and the tokens were made with different tokenizers", artifact.label);
+                return Err(Error::data("tokenizer_mismatch", message).hint("pack the data with the model's tokenizer"));
+            }
+            let (tokens, flops) = (loaded.details.tokens_trained, loaded.details.flops);
+            Ok(Start { config: loaded.config, decoder: loaded.decoder, tokens, flops })
+        }
+    }
+}
+
+fn evaluation(params: &LmParams, blocks: &Blocks, context: &Context) -> Result<Option<(Blocks, u64)>> {
+    let Some(evaluation) = &params.eval else { return Ok(None) };
+    let other = Blocks::open(&context.open(&evaluation.data)?, context)?;
+    if other.details().tokenizer != blocks.details().tokenizer {
+        let message = "the tokens to train on and those to evaluate on were made with different tokenizers";
+        return Err(Error::data("tokenizer_mismatch", message));
+    }
+    if other.len() == 0 {
+        return Err(Error::data("empty_input", "there are no blocks to evaluate on"));
+    }
+    Ok(Some((other, evaluation.every)))
+}
+
+/// FLOPs, tokens and memory as far as the sizes of the inputs tell.
+fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
+    let data = sizes.of(params.data.as_str());
+    let config = match &params.model {
+        ModelChoice::Fresh(spec) => spec.config(data.vocab_size as usize),
+        ModelChoice::Continue(_) => return Estimate::default(),
+    };
+    let optim = &params.optim;
+    let width = if data.items > 0.0 { data.tokens / data.items } else { 0.0 };
+    let step_tokens = width * (optim.batch_size * optim.accumulate) as f64;
+    let step_flops = training_flops(&config, width as usize) * (optim.batch_size * optim.accumulate) as f64;
+    let matched = optim.budget.match_model.as_ref().map(|reference| sizes.of(reference.as_str()).flops);
+    let flops = match &optim.budget {
+        Budget { steps: Some(steps), .. } => *steps as f64 * step_flops,
+        Budget { tokens: Some(tokens), .. } if step_tokens > 0.0 => *tokens as f64 / step_tokens * step_flops,
+        budget => budget.flops.or(matched).unwrap_or_default(),
+    };
+    let parameters = config.parameters() as f64;
+    let element = 4.0;
+    // Weights, gradients, two moments and one working copy; activations of some twenty values a token, width and layer.
+    let activations = (optim.batch_size * config.num_hidden_layers * config.hidden_size) as f64 * width * 20.0;
+    let size = Size {
+        items: 1.0,
+        bytes: parameters * element,
+        parameters,
+        vocab_size: config.vocab_size as f64,
+        flops_per_token: if width > 0.0 { forward_flops(&config, width as usize) / width } else { 0.0 },
+        flops,
+        ..Size::default()
+    };
+    let memory = element * (5.0 * parameters + activations);
+    Estimate { outputs: [(String::new(), size)].into(), flops, memory }
+}

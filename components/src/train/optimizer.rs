@@ -1,0 +1,139 @@
+//! AdamW over a module, its state keyed by parameter path, with clipping by the norm of the whole gradient.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
+use lyceum_kernels::{AdamW, adamw_step};
+use std::collections::BTreeMap;
+
+/// Hyperparameters that stay the same throughout a training.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamWSettings {
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Decoupled weight decay, applied to tensors of two and more axes.
+    pub weight_decay: f64,
+    /// Largest norm of the whole gradient; 0 for no limit.
+    pub clip_norm: f64,
+}
+
+/// The optimizer's state.
+#[derive(Debug, Clone)]
+pub struct Optimizer {
+    settings: AdamWSettings,
+    steps: u64,
+    /// First and second moments by parameter path, flat.
+    moments: BTreeMap<String, [Tensor<1>; 2]>,
+}
+
+impl Optimizer {
+    /// A fresh optimizer.
+    pub fn new(settings: AdamWSettings) -> Self {
+        Self { settings, steps: 0, moments: BTreeMap::new() }
+    }
+
+    /// Clips `gradients` and takes one step at rate `lr`. Gives the module and the norm of the gradient before clipping.
+    pub fn step<M: Module>(&mut self, module: M, gradients: GradientsParams, lr: f64) -> (M, f64) {
+        let mut squares = SquaredNorm { gradients: &gradients, sum: 0.0 };
+        module.visit(&mut squares);
+        let norm = squares.sum.sqrt();
+        let limit = self.settings.clip_norm;
+        // PyTorch's clip_grad_norm_ adds the same 1e-6.
+        let scale = if limit > 0.0 { (limit / (norm + 1e-6)).min(1.0) } else { 1.0 };
+        self.steps += 1;
+        let AdamWSettings { beta1, beta2, eps, weight_decay, .. } = self.settings;
+        let settings = AdamW { lr, beta1, beta2, eps, weight_decay, step: self.steps };
+        let mut update = Update { gradients, moments: &mut self.moments, settings, scale, path: Vec::new() };
+        (module.map(&mut update), norm)
+    }
+
+    /// Steps taken.
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The moments as named tensors: `<path>.first` and `<path>.second`.
+    pub(crate) fn state(&self) -> BTreeMap<String, TensorData> {
+        let named = |(path, moments): (&String, &[Tensor<1>; 2])| {
+            ["first", "second"].map(|which| which).into_iter().zip(moments).map(|(which, moment)| {
+                (format!("{path}.{which}"), moment.clone().into_data())
+            }).collect::<Vec<_>>()
+        };
+        self.moments.iter().flat_map(named).collect()
+    }
+
+    /// Restores the state written by [`Self::state`]. Moments that are not there stay fresh.
+    pub(crate) fn restore(&mut self, steps: u64, mut state: BTreeMap<String, TensorData>, like: &Tensor<2>) {
+        self.steps = steps;
+        let options = || {
+            TensorCreationOptions::new(like.device().without_autodiff()).with_dtype(like.dtype())
+        };
+        let paths: Vec<String> = state.keys().filter_map(|name| name.strip_suffix(".first")).map(str::to_owned).collect();
+        for path in paths {
+            let mut take = |which: &str| state.remove(&format!("{path}.{which}"));
+            if let (Some(first), Some(second)) = (take("first"), take("second")) {
+                let moments = [first, second].map(|data| Tensor::from_data(data, options()));
+                self.moments.insert(path, moments);
+            }
+        }
+    }
+}
+
+/// Sums the squares of a module's gradients, parameter by parameter in the module's order.
+struct SquaredNorm<'a> {
+    gradients: &'a GradientsParams,
+    sum: f64,
+}
+
+impl ModuleVisitor for SquaredNorm<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.get::<D>(param.id) {
+            let sum = gradient.square().sum().into_data().convert::<f64>();
+            self.sum += sum.into_vec::<f64>().expect("converted to f64")[0];
+        }
+    }
+}
+
+/// Updates every parameter that has a gradient.
+struct Update<'a> {
+    gradients: GradientsParams,
+    moments: &'a mut BTreeMap<String, [Tensor<1>; 2]>,
+    settings: AdamW,
+    scale: f64,
+    path: Vec<String>,
+}
+
+impl ModuleMapper for Update<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper): (ParamId, _, _) = param.consume();
+        let Some(gradient) = self.gradients.remove::<D>(id) else {
+            return Param::from_mapped_value(id, tensor, mapper);
+        };
+        let tracked = tensor.is_autodiff();
+        let dims = tensor.dims();
+        let gradient = if self.scale < 1.0 { gradient * self.scale } else { gradient };
+        let [first, second] = match self.moments.remove(&self.path.join(".")) {
+            Some(moments) => moments.map(|moment| moment.reshape(dims)),
+            None => [gradient.zeros_like(), gradient.zeros_like()],
+        };
+        let decay = if D >= 2 { self.settings.weight_decay } else { 0.0 };
+        let settings = AdamW { weight_decay: decay, ..self.settings };
+        let (updated, first, second) = adamw_step(tensor.without_autodiff(), gradient, first, second, settings);
+        let size = dims.iter().product();
+        self.moments.insert(self.path.join("."), [first, second].map(|moment| moment.reshape([size])));
+        let updated = if tracked { updated.autodiff().require_grad() } else { updated };
+        Param::from_mapped_value(id, updated, mapper)
+    }
+}

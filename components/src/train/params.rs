@@ -1,0 +1,268 @@
+//! What a user may say about a training.
+
+use super::schedule::ScheduleKind;
+use super::terms::TermParams;
+use crate::component::Problem;
+use crate::model::ModelSpec;
+use crate::reference;
+use crate::Ref;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+use std::borrow::Cow;
+
+/// Parameters of `train.lm`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LmParams {
+    /// Packed tokens, or a selection of them; a selection's weights multiply the loss.
+    pub data: Ref<reference::Blocks>,
+    /// A new model (`{ family = "llama", hidden_size = … }`), or a model to go on from (`"@step"`).
+    pub model: ModelChoice,
+    /// The optimizer, its schedule and its budget.
+    pub optim: OptimParams,
+    /// The terms of the loss, which are added up.
+    #[serde(default = "default_objective")]
+    #[schemars(length(min = 1))]
+    pub objective: Vec<TermParams>,
+    /// Measures the loss on other data along the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval: Option<Evaluation>,
+    /// Stops when the evaluated loss no longer falls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_stopping: Option<EarlyStopping>,
+    /// Steps between checkpoints, from which a killed training goes on.
+    #[serde(default = "default_checkpoint")]
+    #[schemars(range(min = 1), extend("x-unit" = "steps"))]
+    pub checkpoint_every: u64,
+}
+
+fn default_objective() -> Vec<TermParams> {
+    vec![TermParams::CrossEntropy { weight: 1.0 }]
+}
+fn default_checkpoint() -> u64 {
+    100
+}
+
+/// A new model or one to go on from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ModelChoice {
+    /// Made at random.
+    Fresh(ModelSpec),
+    /// Taken from a step.
+    Continue(Ref<reference::Model>),
+}
+
+impl Serialize for ModelChoice {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Fresh(spec) => spec.serialize(serializer),
+            Self::Continue(reference) => reference.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ModelChoice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TableOrReference;
+        impl<'de> Visitor<'de> for TableOrReference {
+            type Value = ModelChoice;
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a table that describes a model, or a reference to one")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ref::deserialize(serde::de::value::StrDeserializer::new(text)).map(ModelChoice::Continue)
+            }
+            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Self::Value, M::Error> {
+                ModelSpec::deserialize(MapAccessDeserializer::new(map)).map(ModelChoice::Fresh)
+            }
+        }
+        deserializer.deserialize_any(TableOrReference)
+    }
+}
+
+impl JsonSchema for ModelChoice {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "model_or_reference".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        // The keywords for tables bind tables only and `pattern` binds strings only, so one schema serves both.
+        let mut schema = ModelSpec::json_schema(generator);
+        let reference = Ref::<reference::Model>::json_schema(generator);
+        for key in ["pattern", "x-artifact"] {
+            if let Some(value) = reference.get(key) {
+                schema.insert(key.to_owned(), value.clone());
+            }
+        }
+        schema.insert("type".to_owned(), serde_json::json!(["object", "string"]));
+        schema
+    }
+}
+
+/// The optimizer (AdamW), its schedule and its budget.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OptimParams {
+    /// Highest learning rate.
+    #[schemars(extend("exclusiveMinimum" = 0.0), example = 1e-3)]
+    pub lr: f64,
+    /// How long to train: exactly one of its keys.
+    #[schemars(example = serde_json::json!({ "tokens": 500_000 }))]
+    pub budget: Budget,
+    /// Blocks of one forward and backward pass.
+    #[serde(default = "default_batch")]
+    #[schemars(range(min = 1, max = 1_000_000), extend("x-unit" = "blocks"))]
+    pub batch_size: usize,
+    /// Passes whose gradients make one step; the loss is the mean over all their tokens.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub accumulate: usize,
+    /// What the learning rate does after warm-up.
+    #[serde(default)]
+    pub schedule: ScheduleKind,
+    /// Share of the steps over which the learning rate rises from 0.
+    #[serde(default = "default_warmup")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub warmup: f64,
+    /// The same as a number of steps; it wins over `warmup`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-unit" = "steps"))]
+    pub warmup_steps: Option<u64>,
+    /// Last learning rate as a share of the highest.
+    #[serde(default = "default_min_lr")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub min_lr_ratio: f64,
+    /// Share of the steps over which `wsd` decays.
+    #[serde(default = "default_decay")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub decay: f64,
+    /// Decay of the mean of gradients.
+    #[serde(default = "default_beta1")]
+    #[schemars(range(min = 0.0, max = 0.9999999))]
+    pub beta1: f64,
+    /// Decay of the mean of squared gradients.
+    #[serde(default = "default_beta2")]
+    #[schemars(range(min = 0.0, max = 0.9999999))]
+    pub beta2: f64,
+    /// Added to the root of the mean of squared gradients.
+    #[serde(default = "default_eps")]
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub eps: f64,
+    /// Decoupled weight decay, on matrices only.
+    #[serde(default = "default_weight_decay")]
+    #[schemars(range(min = 0.0))]
+    pub weight_decay: f64,
+    /// Largest norm of the whole gradient; 0 leaves it as it is.
+    #[serde(default = "default_clip")]
+    #[schemars(range(min = 0.0))]
+    pub clip_norm: f64,
+}
+
+fn default_batch() -> usize {
+    16
+}
+fn one() -> usize {
+    1
+}
+fn default_warmup() -> f64 {
+    0.02
+}
+fn default_min_lr() -> f64 {
+    0.1
+}
+fn default_decay() -> f64 {
+    0.2
+}
+fn default_beta1() -> f64 {
+    0.9
+}
+fn default_beta2() -> f64 {
+    0.95
+}
+fn default_eps() -> f64 {
+    1e-8
+}
+fn default_weight_decay() -> f64 {
+    0.1
+}
+fn default_clip() -> f64 {
+    1.0
+}
+
+/// How long to train: exactly one of these.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// Optimizer steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1), extend("x-unit" = "steps"))]
+    pub steps: Option<u64>,
+    /// Tokens trained on; rounded up to whole steps of average length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1), extend("x-unit" = "tokens"))]
+    pub tokens: Option<u64>,
+    /// FLOPs (2 × multiply-adds, causal attention at half, backward twice forward); rounded to whole steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0.0), extend("x-unit" = "FLOPs"))]
+    pub flops: Option<f64>,
+    /// As many FLOPs as that model's training took.
+    #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
+    pub match_model: Option<Ref<reference::Model>>,
+}
+
+/// Measures the loss along the way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluation {
+    /// What the loss is measured on; the training never sees it.
+    pub data: Ref<reference::Blocks>,
+    /// Steps between measurements; the last step is always measured.
+    #[schemars(range(min = 1), extend("x-unit" = "steps"), example = 100)]
+    pub every: u64,
+}
+
+/// Stops when the evaluated loss no longer falls.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EarlyStopping {
+    /// Measurements without improvement that are waited for.
+    #[schemars(range(min = 1), example = 3)]
+    pub patience: u64,
+    /// What counts as an improvement, in nats.
+    #[serde(default)]
+    #[schemars(range(min = 0.0), extend("x-unit" = "nats"))]
+    pub min_delta: f64,
+}
+
+impl LmParams {
+    /// What the schema cannot say.
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let mut problems = match &self.model {
+            ModelChoice::Fresh(spec) => spec.check("model"),
+            ModelChoice::Continue(_) => Vec::new(),
+        };
+        let Budget { steps, tokens, flops, match_model } = &self.optim.budget;
+        let given = [steps.is_some(), tokens.is_some(), flops.is_some(), match_model.is_some()];
+        if given.iter().filter(|given| **given).count() != 1 {
+            problems.push(Problem {
+                field: "optim.budget".into(),
+                code: "not_exactly_one",
+                message: "`budget` wants exactly one of `steps`, `tokens`, `flops`, `match`".into(),
+                hint: Some("tables of different layers merge: is another kind of budget set elsewhere?".into()),
+            });
+        }
+        if self.early_stopping.is_some() && self.eval.is_none() {
+            problems.push(Problem {
+                field: "early_stopping".into(),
+                code: "missing_key",
+                message: "`early_stopping` needs `eval`".into(),
+                hint: Some("add `eval = { data = \"@valid\", every = 100 }`".into()),
+            });
+        }
+        problems
+    }
+}

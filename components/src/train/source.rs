@@ -1,0 +1,90 @@
+//! Where batches come from.
+
+use crate::random::Stream;
+use crate::tokens::{Batch, Blocks, collate};
+use crate::{Error, Result};
+use std::cell::RefCell;
+
+/// A batch on the host, with where it came from.
+#[derive(Debug, Clone)]
+pub(crate) struct HostBatch {
+    /// Inputs, labels and mask.
+    pub(crate) batch: Batch,
+    /// Weight of each row.
+    pub(crate) row_weights: Vec<f32>,
+    /// Index of each row's block in the tokens.
+    pub(crate) blocks: Vec<u64>,
+}
+
+/// Gives the batches of a training. What it gives is a pure function of the seed and the number of the pass.
+pub(crate) trait BatchSource {
+    /// The batch of pass `pass`, counted from 0 over the whole training.
+    fn batch(&self, pass: u64) -> Result<HostBatch>;
+
+    /// Documents that the given blocks hold, for messages.
+    fn documents(&self, blocks: &[u64]) -> Vec<u64>;
+}
+
+/// Packed tokens, each epoch in an order of its own.
+pub(crate) struct PackedTokens {
+    blocks: Blocks,
+    batch_size: u64,
+    order: Stream,
+    /// The epoch last asked for and its order; a cache only.
+    epoch: RefCell<(u64, Vec<u32>)>,
+}
+
+impl PackedTokens {
+    /// Batches of `batch_size` blocks. The epochs follow each other without a gap: a batch may span two of them.
+    ///
+    /// # Errors
+    /// `empty_input`, `too_many_items`.
+    pub(crate) fn new(blocks: Blocks, batch_size: usize, order: Stream) -> Result<Self> {
+        if blocks.len() == 0 {
+            return Err(Error::data("empty_input", "there are no blocks to train on"));
+        }
+        if u32::try_from(blocks.len()).is_err() {
+            let message = format!("{} blocks are more than one training can shuffle", blocks.len());
+            return Err(Error::data("too_many_items", message).hint("select from them, or split them"));
+        }
+        Ok(Self { blocks, batch_size: batch_size as u64, order, epoch: RefCell::new((u64::MAX, Vec::new())) })
+    }
+
+    /// The blocks.
+    pub(crate) fn blocks(&self) -> &Blocks {
+        &self.blocks
+    }
+
+    /// Position in the blocks of sample `sample`, counted over all epochs.
+    fn position(&self, sample: u64) -> u64 {
+        let (epoch, place) = (sample / self.blocks.len(), sample % self.blocks.len());
+        let mut cached = self.epoch.borrow_mut();
+        if cached.0 != epoch {
+            let mut order: Vec<u32> = (0..self.blocks.len() as u32).collect();
+            self.order.at(epoch).shuffle(&mut order);
+            *cached = (epoch, order);
+        }
+        u64::from(cached.1[place as usize])
+    }
+}
+
+impl BatchSource for PackedTokens {
+    fn batch(&self, pass: u64) -> Result<HostBatch> {
+        let samples = pass * self.batch_size..(pass + 1) * self.batch_size;
+        let rows: Vec<_> = samples.map(|sample| self.blocks.get(self.position(sample))).collect();
+        let ids: Vec<&[u32]> = rows.iter().map(|row| row.ids.as_slice()).collect();
+        let longest = ids.iter().map(|ids| ids.len().saturating_sub(1)).max().unwrap_or_default();
+        let details = self.blocks.details();
+        let batch = collate(&ids, longest.min(details.context), details.eos_id)?;
+        let row_weights = rows.iter().map(|row| row.weight).collect();
+        Ok(HostBatch { batch, row_weights, blocks: rows.iter().map(|row| row.index).collect() })
+    }
+
+    fn documents(&self, blocks: &[u64]) -> Vec<u64> {
+        let mut all: Vec<u64> =
+            blocks.iter().flat_map(|&block| self.blocks.segments(block)).map(|segment| segment.document).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+}

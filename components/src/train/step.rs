@@ -1,0 +1,73 @@
+//! One forward and backward pass, in burn-train's terms.
+
+use super::terms::{Pass, Term};
+use crate::model::{Decoder, token_nll};
+use crate::tokens::Batch;
+use burn::optim::GradientsParams;
+use burn::tensor::backend::ExecutionError;
+use burn::tensor::{Int, Tensor, TensorData};
+use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
+use std::sync::Arc;
+
+/// What a training pass is given.
+#[derive(Debug, Clone)]
+pub struct TrainBatch {
+    /// Inputs and labels.
+    pub(crate) batch: Batch,
+    /// Weights of the tokens, divided by the weight of the whole step.
+    pub(crate) weights: Vec<f32>,
+    /// The terms of the loss.
+    pub(crate) terms: Arc<Vec<Box<dyn Term>>>,
+}
+
+/// What a pass leaves: its share of the step's loss; or, in evaluation, the summed loss and the number of tokens.
+#[derive(Debug, Clone, Copy)]
+pub struct PassOutput {
+    pub(crate) loss: f64,
+    pub(crate) tokens: f64,
+}
+
+impl ItemLazy for PassOutput {
+    fn sync(self) -> Result<Self, ExecutionError> {
+        Ok(self)
+    }
+}
+
+impl TrainStep for Decoder {
+    type Input = TrainBatch;
+    type Output = PassOutput;
+
+    fn step(&self, item: TrainBatch) -> TrainOutput<PassOutput> {
+        let embedding = self.embedding.val();
+        let (dtype, device) = (embedding.dtype(), embedding.device().without_autodiff());
+        let (rows, width) = (item.batch.rows, item.batch.width);
+        let tokens = item.weights.iter().filter(|weight| **weight > 0.0).count() as f64;
+        let inputs_bt = Tensor::<2, Int>::from_data(TensorData::new(item.batch.inputs, [rows, width]), &device);
+        let labels_n = Tensor::<1, Int>::from_data(TensorData::new(item.batch.labels, [rows * width]), &device);
+        let weights_n = Tensor::<1>::from_data(TensorData::new(item.weights, [rows * width]), &device).cast(dtype);
+        let hidden_btd = self.hidden(inputs_bt);
+        let d = hidden_btd.dims()[2];
+        let hidden_nd = hidden_btd.reshape([rows * width, d]);
+        let pass = Pass { hidden_nd, head_vd: self.head(), labels_n, weights_n };
+        let loss = item
+            .terms
+            .iter()
+            .map(|term| term.loss(&pass))
+            .reduce(|sum, loss| sum + loss)
+            .expect("the schema demands at least one term");
+        let value = loss.clone().into_data().convert::<f64>().into_vec::<f64>().expect("converted to f64")[0];
+        let gradients = GradientsParams::from_grads(loss.backward(), self);
+        TrainOutput { grads: gradients, item: PassOutput { loss: value, tokens } }
+    }
+}
+
+impl InferenceStep for Decoder {
+    type Input = Batch;
+    type Output = PassOutput;
+
+    fn step(&self, batch: Batch) -> PassOutput {
+        let device = self.embedding.val().device();
+        let loss = token_nll(self, &batch, &device).iter().sum();
+        PassOutput { loss, tokens: batch.mask.iter().map(|mask| f64::from(*mask)).sum() }
+    }
+}

@@ -1,0 +1,229 @@
+//! The loop: a burn-train learning strategy whose unit is the optimizer step.
+
+use super::checkpoint::{self, Position};
+use super::curve::Point;
+use super::optimizer::Optimizer;
+use super::params::EarlyStopping;
+use super::schedule::Schedule;
+use super::source::{BatchSource, HostBatch};
+use super::step::TrainBatch;
+use super::terms::Term;
+use super::weighting::Weighting;
+use crate::flops::training_flops;
+use crate::model::{Decoder, ModelConfig, Stopped};
+use crate::tokens::{Batch, Blocks, collate};
+use crate::{Context, Error, Result};
+use burn::module::Module;
+use burn::optim::GradientsAccumulator;
+use burn::train::{
+    InferenceStep, Learner, SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainStep,
+    TrainingComponents, ValidLoader,
+};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// Everything the loop is composed of.
+pub(crate) struct Composition {
+    pub(crate) source: Box<dyn BatchSource>,
+    pub(crate) terms: Arc<Vec<Box<dyn Term>>>,
+    pub(crate) weighting: Box<dyn Weighting>,
+    pub(crate) config: ModelConfig,
+    pub(crate) schedule: Schedule,
+    pub(crate) accumulate: usize,
+    pub(crate) batch_size: usize,
+    pub(crate) checkpoint_every: u64,
+    pub(crate) evaluation: Option<(Blocks, u64)>,
+    pub(crate) early_stopping: Option<EarlyStopping>,
+    /// Tokens of an average step, for the bar.
+    pub(crate) tokens_a_step: f64,
+}
+
+/// What a finished training leaves.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) position: Position,
+    pub(crate) points: Vec<Point>,
+    pub(crate) stopped: Stopped,
+}
+
+/// The strategy. Its mutable parts are behind a lock because burn-train shares strategies.
+pub(crate) struct StepStrategy {
+    composition: Composition,
+    context: Context,
+    optimizer: Mutex<Optimizer>,
+    outcome: Arc<Mutex<Option<Result<Outcome>>>>,
+}
+
+impl StepStrategy {
+    /// A strategy and the place where its outcome will be.
+    pub(crate) fn new(
+        composition: Composition,
+        context: Context,
+        optimizer: Optimizer,
+    ) -> (Self, Arc<Mutex<Option<Result<Outcome>>>>) {
+        let outcome = Arc::new(Mutex::new(None));
+        (Self { composition, context, optimizer: Mutex::new(optimizer), outcome: outcome.clone() }, outcome)
+    }
+
+    /// Trains from the newest checkpoint, or from the beginning.
+    fn run(&self, model: Decoder, optimizer: &mut Optimizer) -> Result<(Decoder, Outcome)> {
+        let Composition { schedule, checkpoint_every, tokens_a_step, .. } = &self.composition;
+        let scratch = &self.context.scratch;
+        let (mut model, restored) = checkpoint::restore(scratch, model, optimizer)?;
+        let (mut position, mut points) = restored.unwrap_or_default();
+        let total = schedule.total;
+        let bar = self.context.services.bar("train", (total as f64 * tokens_a_step) as u64, "tokens");
+        bar.advance(position.tokens);
+        let (start, first) = (Instant::now(), position.tokens);
+        let mut stopped = Stopped::Budget;
+        let mut saved = position.step;
+        while position.step < total {
+            if self.context.cancel.is_cancelled() {
+                if saved < position.step {
+                    checkpoint::save(scratch, &model, optimizer, &position, &points)?;
+                }
+                return Err(Error::Interrupted);
+            }
+            let before = position.tokens;
+            let loss = self.step(&mut model, optimizer, &mut position, &mut points)?;
+            bar.advance(position.tokens - before);
+            bar.message(&format!("loss {loss:.3}"));
+            if self.evaluate_and_judge(&model, &mut position, &mut points)? {
+                stopped = Stopped::Early;
+                break;
+            }
+            if position.step.is_multiple_of(*checkpoint_every) && position.step < total {
+                checkpoint::save(scratch, &model, optimizer, &position, &points)?;
+                saved = position.step;
+            }
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        if position.tokens > first && seconds > 0.0 {
+            self.context.services.measure("tokens_per_second", (position.tokens - first) as f64 / seconds);
+        }
+        Ok((model, Outcome { position, points, stopped }))
+    }
+
+    /// One optimizer step over all its passes; gives the loss.
+    fn step(
+        &self,
+        model: &mut Decoder,
+        optimizer: &mut Optimizer,
+        position: &mut Position,
+        points: &mut Vec<Point>,
+    ) -> Result<f64> {
+        let Composition { source, terms, weighting, config, schedule, accumulate, .. } = &self.composition;
+        let passes = *accumulate as u64;
+        let batches: Vec<HostBatch> =
+            (0..passes).map(|pass| source.batch(position.step * passes + pass)).collect::<Result<_>>()?;
+        let weights: Vec<Vec<f32>> = batches.iter().map(|batch| weighting.weights(batch)).collect();
+        // The loss is the mean over the tokens of all passes, so that accumulation equals one large batch.
+        let total: f64 = weights.iter().flatten().map(|weight| f64::from(*weight)).sum();
+        if total <= 0.0 {
+            let step = position.step + 1;
+            return Err(Error::data("zero_weight", format!("every token of step {step} has weight 0")));
+        }
+        let mut gradients = GradientsAccumulator::new();
+        let mut loss = 0.0;
+        for (batch, weights) in batches.iter().zip(weights) {
+            let lengths = batch.batch.mask.chunks(batch.batch.width).map(row_length);
+            position.flops += lengths.map(|length| training_flops(config, length)).sum::<f64>();
+            let scaled = weights.iter().map(|weight| (f64::from(*weight) / total) as f32).collect();
+            let pass = TrainBatch { batch: batch.batch.clone(), weights: scaled, terms: terms.clone() };
+            let output = TrainStep::step(&*model, pass);
+            loss += output.item.loss;
+            position.tokens += output.item.tokens as u64;
+            gradients.accumulate(model, output.grads);
+        }
+        let step = position.step;
+        if !loss.is_finite() {
+            return Err(self.not_finite("loss", step, &batches));
+        }
+        let rate = schedule.rate(step);
+        let (updated, norm) = optimizer.step(model.clone(), gradients.grads(), rate);
+        if !norm.is_finite() {
+            return Err(self.not_finite("gradient", step, &batches));
+        }
+        *model = updated;
+        position.step = step + 1;
+        for (metric, value) in [("loss", loss), ("lr", rate), ("grad_norm", norm)] {
+            points.push(Point { step: position.step, split: "train", metric, value, tokens: position.tokens });
+        }
+        Ok(loss)
+    }
+
+    /// The last checkpoint stays as it is: running again with a mended experiment starts from nothing broken.
+    fn not_finite(&self, what: &str, step: u64, batches: &[HostBatch]) -> Error {
+        let blocks: Vec<u64> = batches.iter().flat_map(|batch| batch.blocks.iter().copied()).collect();
+        let documents = self.composition.source.documents(&blocks);
+        let shown: Vec<String> = documents.iter().take(20).map(u64::to_string).collect();
+        let more = if documents.len() > shown.len() { ", …" } else { "" };
+        let message = format!("the {what} of step {} is not finite", step + 1);
+        Error::data("non_finite_loss", message)
+            .at(format!("documents {}{more}", shown.join(", ")))
+            .hint("lower `optim.lr`, raise `warmup`, or look at these documents; the last good checkpoint is kept")
+    }
+
+    /// Evaluates when it is time; says whether to stop early.
+    fn evaluate_and_judge(&self, model: &Decoder, position: &mut Position, points: &mut Vec<Point>) -> Result<bool> {
+        let Some((blocks, every)) = &self.composition.evaluation else { return Ok(false) };
+        let last = position.step == self.composition.schedule.total;
+        if !position.step.is_multiple_of(*every) && !last {
+            return Ok(false);
+        }
+        let loss = self.evaluate(&model.clone().valid(), blocks)?;
+        let (step, tokens) = (position.step, position.tokens);
+        points.push(Point { step, split: "valid", metric: "loss", value: loss, tokens });
+        let Some(EarlyStopping { patience, min_delta }) = &self.composition.early_stopping else { return Ok(false) };
+        if position.best.is_none_or(|best| loss < best - min_delta) {
+            position.best = Some(loss);
+            position.since_best = 0;
+        } else {
+            position.since_best += 1;
+        }
+        Ok(position.since_best >= *patience)
+    }
+
+    /// Mean negative log-likelihood of a token.
+    fn evaluate(&self, model: &Decoder, blocks: &Blocks) -> Result<f64> {
+        let (mut loss, mut tokens) = (0.0, 0.0);
+        let rows = self.composition.batch_size as u64;
+        for start in (0..blocks.len()).step_by(rows as usize) {
+            self.context.check_cancelled()?;
+            let ids: Vec<Vec<u32>> =
+                (start..(start + rows).min(blocks.len())).map(|i| blocks.get(i).ids).collect();
+            let longest = ids.iter().map(|ids| ids.len().saturating_sub(1)).max().unwrap_or_default();
+            let details = blocks.details();
+            let batch: Batch = collate(&ids, longest.min(details.context), details.eos_id)?;
+            let output = InferenceStep::step(model, batch);
+            loss += output.loss;
+            tokens += output.tokens;
+        }
+        Ok(loss / tokens)
+    }
+}
+
+/// Positions of a row up to its last predicted one.
+fn row_length(mask: &[f32]) -> usize {
+    mask.iter().rposition(|mask| *mask > 0.0).map_or(0, |last| last + 1)
+}
+
+impl SupervisedLearningStrategy<Decoder> for StepStrategy {
+    fn fit(
+        &self,
+        components: TrainingComponents<Decoder>,
+        learner: Learner<Decoder>,
+        _train: TrainLoader<Decoder>,
+        _valid: ValidLoader<Decoder>,
+        _starting_epoch: usize,
+    ) -> (Decoder, SupervisedTrainingEventProcessor<Decoder>) {
+        let model = learner.model();
+        let mut optimizer = self.optimizer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (model, outcome) = match self.run(model.clone(), &mut optimizer) {
+            Ok((trained, outcome)) => (trained, Ok(outcome)),
+            Err(error) => (model, Err(error)),
+        };
+        *self.outcome.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(outcome);
+        (model, components.event_processor)
+    }
+}
