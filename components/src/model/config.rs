@@ -44,11 +44,11 @@ pub struct ModelSpec {
     pub num_key_value_heads: Option<usize>,
     /// Width of the feed-forward layers; 8/3 of `hidden_size`, rounded up to a multiple of 64, where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1048576))]
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub intermediate_size: Option<usize>,
     /// Longest sequence the model is made for.
     #[serde(default = "default_positions")]
-    #[schemars(range(min = 1, max = 16777216), extend("x-unit" = "tokens"))]
+    #[schemars(range(min = 1, max = 16_777_216), extend("x-unit" = "tokens"))]
     pub max_position_embeddings: usize,
     /// Base of the rotary angles.
     #[serde(default = "default_theta")]
@@ -90,16 +90,27 @@ impl ModelSpec {
         let mut problems = Vec::new();
         let mut refuse = |key: &str, message: String| {
             let field = format!("{field}.{key}");
-            problems.push(Problem { field, code: "bad_shape", message, hint: None });
+            problems.push(Problem {
+                field,
+                code: "bad_shape",
+                message,
+                hint: None,
+            });
         };
         if !self.hidden_size.is_multiple_of(2 * heads) {
             let width = self.hidden_size;
-            refuse("hidden_size", format!("`hidden_size` {width} is not an even multiple of {heads} heads"));
+            refuse(
+                "hidden_size",
+                format!("`hidden_size` {width} is not an even multiple of {heads} heads"),
+            );
         }
         if let Some(groups) = self.num_key_value_heads
             && !heads.is_multiple_of(groups)
         {
-            refuse("num_key_value_heads", format!("{groups} key/value heads do not divide {heads} heads"));
+            refuse(
+                "num_key_value_heads",
+                format!("{groups} key/value heads do not divide {heads} heads"),
+            );
         }
         problems
     }
@@ -215,6 +226,14 @@ mod tests {
             initializer_range: 0.02,
         };
         assert_eq!(spec.config(128_256).parameters(), 211_766_016);
-        assert_eq!(ModelSpec { intermediate_size: None, ..spec }.config(2).intermediate_size, 2048);
+        assert_eq!(
+            ModelSpec {
+                intermediate_size: None,
+                ..spec
+            }
+            .config(2)
+            .intermediate_size,
+            2048
+        );
     }
 }

@@ -22,7 +22,7 @@ pub struct Decoder {
 
 /// One layer: attention and feed-forward, each behind a norm and added to the residual stream.
 #[derive(Module, Debug)]
-pub struct Layer {
+pub(crate) struct Layer {
     pub(crate) attention_norm: Param<Tensor<1>>,
     pub(crate) qkv: Param<Tensor<2>>,
     pub(crate) output: Param<Tensor<2>>,
@@ -59,7 +59,10 @@ impl Settings {
     fn product(&self, x_nd: Tensor<2>, w: &Param<Tensor<2>>) -> Tensor<2> {
         if self.bf16 {
             let dtype = x_nd.dtype();
-            return x_nd.cast(DType::BF16).matmul(w.val().cast(DType::BF16)).cast(dtype);
+            return x_nd
+                .cast(DType::BF16)
+                .matmul(w.val().cast(DType::BF16))
+                .cast(dtype);
         }
         x_nd.matmul(w.val())
     }
@@ -73,9 +76,13 @@ impl Decoder {
         let mut matrix = |rows: usize, columns: usize| {
             number += 1;
             let mut stream = stream.at(number);
-            (0..rows * columns).map(|_| stream.normal() * config.initializer_range).collect()
+            (0..rows * columns)
+                .map(|_| stream.normal() * config.initializer_range)
+                .collect()
         };
-        Self::build(config, precision, device, &mut matrix, &mut |size| vec![1.0; size])
+        Self::build(config, precision, device, &mut matrix, &mut |size| {
+            vec![1.0; size]
+        })
     }
 
     /// A decoder whose matrices and norms are given one by one, in the order of the fields.
@@ -92,7 +99,10 @@ impl Decoder {
             Param::from_tensor(Tensor::<2>::from_data(data, options()))
         };
         let mut scale = |size| {
-            Param::from_tensor(Tensor::<1>::from_data(TensorData::new(vector(size), [size]), options()))
+            Param::from_tensor(Tensor::<1>::from_data(
+                TensorData::new(vector(size), [size]),
+                options(),
+            ))
         };
         let (d, inner) = (config.hidden_size, config.intermediate_size);
         let embedding = weight(config.vocab_size, d);
@@ -107,14 +117,24 @@ impl Decoder {
             })
             .collect();
         let head = (!config.tie_word_embeddings).then(|| weight(config.vocab_size, d));
-        Self { embedding, layers, norm: scale(d), head, config: Settings::of(config, precision) }
+        Self {
+            embedding,
+            layers,
+            norm: scale(d),
+            head,
+            config: Settings::of(config, precision),
+        }
     }
 
     /// An all-zero decoder, to be filled from files.
     pub(crate) fn zeros(config: &ModelConfig, precision: Precision, device: &Device) -> Self {
-        Self::build(config, precision, device, &mut |rows, columns| vec![0.0; rows * columns], &mut |size| {
-            vec![0.0; size]
-        })
+        Self::build(
+            config,
+            precision,
+            device,
+            &mut |rows, columns| vec![0.0; rows * columns],
+            &mut |size| vec![0.0; size],
+        )
     }
 
     /// The final normed hidden states, `[b, t, d]`, of token ids `[b, t]`.
@@ -147,12 +167,20 @@ impl Layer {
         sin_td: &Tensor<2>,
         settings: &Settings,
     ) -> Tensor<2> {
-        let Settings { heads, groups, head_dim, eps, .. } = *settings;
+        let Settings {
+            heads,
+            groups,
+            head_dim,
+            eps,
+            ..
+        } = *settings;
         let [n, d] = x_nd.dims();
         let normed_nd = rms_norm(x_nd.clone(), self.attention_norm.val(), eps);
         let qkv = settings.product(normed_nd, &self.qkv);
         let part = |first: usize, count: usize| {
-            qkv.clone().narrow(1, first * head_dim, count * head_dim).reshape([b, t, count, head_dim])
+            qkv.clone()
+                .narrow(1, first * head_dim, count * head_dim)
+                .reshape([b, t, count, head_dim])
         };
         let q_bthd = rope(part(0, heads), cos_td.clone(), sin_td.clone());
         let k_btgd = rope(part(heads, groups), cos_td.clone(), sin_td.clone());

@@ -68,8 +68,13 @@ pub fn load(artifact: &Artifact, device: &Device, precision: Precision) -> Resul
         .map_err(|error| Error::data("bad_config", error.to_string()).in_file(&file))?;
     let weights = artifact.path.join("model.safetensors");
     let empty = Decoder::zeros(&config, precision, device);
-    let decoder = from_named(empty, &config, read_tensors(&weights)?).map_err(|error| error.in_file(&weights))?;
-    Ok(Loaded { config, decoder, details })
+    let decoder =
+        from_named(empty, &config, read_tensors(&weights)?).map_err(|error| error.in_file(&weights))?;
+    Ok(Loaded {
+        config,
+        decoder,
+        details,
+    })
 }
 
 /// Writes a model artifact into `folder`. `tokenizer` is the folder that holds its tokenizer.json.
@@ -82,11 +87,12 @@ pub fn save(
 ) -> Result<()> {
     let decoder = decoder.clone().valid();
     let mut config = config.clone();
-    config.torch_dtype = match decoder.embedding.val().dtype() {
-        DType::F64 => "float64",
-        _ => "float32",
-    }
-    .to_owned();
+    let dtype = if decoder.embedding.val().dtype() == DType::F64 {
+        "float64"
+    } else {
+        "float32"
+    };
+    dtype.clone_into(&mut config.torch_dtype);
     let file = folder.join("config.json");
     let text = serde_json::to_vec_pretty(&config).expect("a configuration is plain data");
     std::fs::write(&file, text).map_err(Error::io("cannot write", &file))?;
@@ -98,7 +104,13 @@ pub fn save(
     for file in [&file, &weights, &to] {
         hasher.update_file(file)?;
     }
-    write_header(folder, Kind::Model, hasher.finalize().to_hex().to_string(), None, details)
+    write_header(
+        folder,
+        Kind::Model,
+        hasher.finalize().to_hex().to_string(),
+        None,
+        details,
+    )
 }
 
 /// Hashing of files, in the error type of components.
@@ -109,7 +121,8 @@ trait HashFile {
 impl HashFile for blake3::Hasher {
     fn update_file(&mut self, file: &Path) -> Result<()> {
         let opened = std::fs::File::open(file).map_err(Error::io("cannot open", file))?;
-        self.update_reader(opened).map_err(Error::io("cannot read", file))?;
+        self.update_reader(opened)
+            .map_err(Error::io("cannot read", file))?;
         Ok(())
     }
 }

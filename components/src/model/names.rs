@@ -15,26 +15,42 @@ type Fused<'a> = (&'a Param<Tensor<2>>, Parts<'static>);
 
 fn layer_matrices<'a>(layer: &'a Layer, config: &ModelConfig) -> [Fused<'a>; 4] {
     let (d, inner, head) = (config.hidden_size, config.intermediate_size, config.head_dim());
-    let (queries, keys) = (config.num_attention_heads * head, config.num_key_value_heads * head);
+    let (queries, keys) = (
+        config.num_attention_heads * head,
+        config.num_key_value_heads * head,
+    );
     [
         (
             &layer.qkv,
-            vec![("self_attn.q_proj", queries), ("self_attn.k_proj", keys), ("self_attn.v_proj", keys)],
+            vec![
+                ("self_attn.q_proj", queries),
+                ("self_attn.k_proj", keys),
+                ("self_attn.v_proj", keys),
+            ],
         ),
         (&layer.output, vec![("self_attn.o_proj", d)]),
-        (&layer.gate_up, vec![("mlp.gate_proj", inner), ("mlp.up_proj", inner)]),
+        (
+            &layer.gate_up,
+            vec![("mlp.gate_proj", inner), ("mlp.up_proj", inner)],
+        ),
         (&layer.down, vec![("mlp.down_proj", d)]),
     ]
 }
 
 fn layer_norms(layer: &Layer) -> [(&Param<Tensor<1>>, &'static str); 2] {
-    [(&layer.attention_norm, "input_layernorm"), (&layer.feed_forward_norm, "post_attention_layernorm")]
+    [
+        (&layer.attention_norm, "input_layernorm"),
+        (&layer.feed_forward_norm, "post_attention_layernorm"),
+    ]
 }
 
 /// The weights under the names of the file, each matrix `[outputs, inputs]`.
 pub(crate) fn to_named(decoder: &Decoder, config: &ModelConfig) -> BTreeMap<String, TensorData> {
     let mut named = BTreeMap::new();
-    named.insert("model.embed_tokens.weight".to_owned(), decoder.embedding.val().into_data());
+    named.insert(
+        "model.embed_tokens.weight".to_owned(),
+        decoder.embedding.val().into_data(),
+    );
     named.insert("model.norm.weight".to_owned(), decoder.norm.val().into_data());
     if let Some(head) = &decoder.head {
         named.insert("lm_head.weight".to_owned(), head.val().into_data());
@@ -68,11 +84,14 @@ pub(crate) fn from_named(
         let data = named
             .remove(name)
             .ok_or_else(|| Error::data("missing_tensor", format!("there is no tensor `{name}`")))?;
-        if data.shape.as_slice() == shape {
+        if data.shape().as_slice() == shape {
             return Ok(data);
         }
-        let found = data.shape.as_slice();
-        Err(Error::data("bad_shape", format!("tensor `{name}` is {found:?}; the configuration says {shape:?}")))
+        let found = data.shape().as_slice();
+        Err(Error::data(
+            "bad_shape",
+            format!("tensor `{name}` is {found:?}; the configuration says {shape:?}"),
+        ))
     };
     let (v, d) = (config.vocab_size, config.hidden_size);
     decoder.embedding = filled(decoder.embedding, take("model.embed_tokens.weight", &[v, d])?);
@@ -93,10 +112,18 @@ pub(crate) fn from_named(
         }
         let mut norms = Vec::new();
         for (param, name) in layer_norms(layer) {
-            norms.push(like(&param.val(), take(&format!("model.layers.{i}.{name}.weight"), &[d])?));
+            norms.push(like(
+                &param.val(),
+                take(&format!("model.layers.{i}.{name}.weight"), &[d])?,
+            ));
         }
         let mut matrices = matrices.into_iter();
-        for param in [&mut layer.qkv, &mut layer.output, &mut layer.gate_up, &mut layer.down] {
+        for param in [
+            &mut layer.qkv,
+            &mut layer.output,
+            &mut layer.gate_up,
+            &mut layer.down,
+        ] {
             *param = Param::from_tensor(matrices.next().expect("four matrices were read"));
         }
         let mut norms = norms.into_iter();

@@ -15,6 +15,14 @@ pub fn token_nll(decoder: &Decoder, batch: &Batch, device: &Device) -> Vec<f64> 
     let hidden_btd = decoder.hidden(inputs_bt);
     let d = hidden_btd.dims()[2];
     let nll_n = linear_nll(hidden_btd.reshape([rows * width, d]), decoder.head(), labels_n);
-    let values = nll_n.into_data().convert::<f64>().into_vec::<f64>().expect("converted to f64 above");
-    values.into_iter().zip(&batch.mask).map(|(nll, mask)| if *mask > 0.0 { nll } else { 0.0 }).collect()
+    let values = nll_n
+        .into_data()
+        .convert::<f64>()
+        .try_into_vec::<f64>()
+        .expect("converted to f64 above");
+    values
+        .into_iter()
+        .zip(&batch.mask)
+        .map(|(nll, mask)| if *mask > 0.0 { nll } else { 0.0 })
+        .collect()
 }

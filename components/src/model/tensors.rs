@@ -9,8 +9,12 @@ use std::path::Path;
 /// Writes named tensors (f32 or f64). The bytes depend on nothing but names and values.
 pub(crate) fn write_tensors(file: &Path, tensors: &BTreeMap<String, TensorData>) -> Result<()> {
     let views = tensors.iter().map(|(name, data)| {
-        let dtype = if data.dtype == DType::F64 { Dtype::F64 } else { Dtype::F32 };
-        let view = TensorView::new(dtype, data.shape.to_vec(), data.as_bytes());
+        let dtype = if data.dtype() == DType::F64 {
+            Dtype::F64
+        } else {
+            Dtype::F32
+        };
+        let view = TensorView::new(dtype, data.shape().to_vec(), data.as_bytes());
         (name.as_str(), view.expect("the bytes of a tensor fit its shape"))
     });
     safetensors::serialize_to_file(views, None, file).map_err(|error| match error {
@@ -41,5 +45,10 @@ pub(crate) fn read_tensors(file: &Path) -> Result<BTreeMap<String, TensorData>> 
 }
 
 fn numbers<const N: usize, T>(bytes: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T> {
-    bytes.as_chunks::<N>().0.iter().map(|chunk| read(*chunk)).collect()
+    bytes
+        .as_chunks::<N>()
+        .0
+        .iter()
+        .map(|chunk| read(*chunk))
+        .collect()
 }

@@ -2,8 +2,8 @@
 
 use super::optimizer::Optimizer;
 use super::strategy::{Composition, Outcome, StepStrategy};
-use crate::model::Decoder;
 use crate::Context;
+use crate::model::Decoder;
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::optim::AdamWConfig;

@@ -52,7 +52,13 @@ pub(crate) fn save(
     let state = attempt.join("position.json");
     let text = serde_json::to_vec(position).expect("plain data");
     fs::write(&state, text).map_err(Error::io("cannot write", &state))?;
-    for name in ["model.safetensors", "optimizer.safetensors", "curve.parquet", "position.json", ""] {
+    for name in [
+        "model.safetensors",
+        "optimizer.safetensors",
+        "curve.parquet",
+        "position.json",
+        "",
+    ] {
         sync(&attempt.join(name))?;
     }
     let committed = scratch.join(format!("{PREFIX}{}", position.step));
@@ -67,7 +73,7 @@ pub(crate) fn save(
     Ok(())
 }
 
-/// The newest checkpoint, put into `decoder` and `optimizer`; none if there is none.
+/// Puts the newest checkpoint into `decoder` and `optimizer`, and gives its position and curve; the beginning if there is none.
 ///
 /// # Errors
 /// `bad_checkpoint` if it does not fit the model.
@@ -75,15 +81,22 @@ pub(crate) fn restore(
     scratch: &Path,
     decoder: Decoder,
     optimizer: &mut Optimizer,
-) -> Result<(Decoder, Option<(Position, Vec<Point>)>)> {
-    let Some((_, folder)) = list(scratch)?.pop() else { return Ok((decoder, None)) };
+) -> Result<(Decoder, Position, Vec<Point>)> {
+    let Some((_, folder)) = list(scratch)?.pop() else {
+        return Ok((decoder, Position::default(), Vec::new()));
+    };
     let file = folder.join("position.json");
     let text = fs::read(&file).map_err(Error::io("cannot read", &file))?;
     let bad = |what: String| {
-        Error::data("bad_checkpoint", what).in_file(&folder).hint("delete the folder; training starts afresh")
+        Error::data("bad_checkpoint", what)
+            .in_file(&folder)
+            .hint("delete the folder; training starts afresh")
     };
     let position: Position = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
-    let mut fill = Fill { tensors: read_tensors(&folder.join("model.safetensors"))?, ..Fill::default() };
+    let mut fill = Fill {
+        tensors: read_tensors(&folder.join("model.safetensors"))?,
+        ..Fill::default()
+    };
     let decoder = decoder.map(&mut fill);
     if let Some(path) = fill.missing {
         return Err(bad(format!("it has no weights that fit `{path}`")));
@@ -91,7 +104,7 @@ pub(crate) fn restore(
     let state = read_tensors(&folder.join("optimizer.safetensors"))?;
     optimizer.restore(position.step, state, &decoder.embedding.val());
     let points = curve::read(&folder.join("curve.parquet"))?;
-    Ok((decoder, Some((position, points))))
+    Ok((decoder, position, points))
 }
 
 /// Committed checkpoints, oldest first.
@@ -100,7 +113,10 @@ fn list(scratch: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     for entry in entries {
         let entry = entry.map_err(Error::io("cannot read", scratch))?;
-        let step = entry.file_name().to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse().ok());
+        let step = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.strip_prefix(PREFIX)?.parse().ok());
         found.extend(step.map(|step| (step, entry.path())));
     }
     found.sort();
@@ -117,7 +133,9 @@ fn remove(folder: &Path) -> Result<()> {
 }
 
 fn sync(path: &Path) -> Result<()> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(Error::io("cannot sync", path))
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(Error::io("cannot sync", path))
 }
 
 /// Collects a module's parameters by path.
@@ -157,17 +175,18 @@ impl ModuleMapper for Fill {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let path = self.path.join(".");
         let (id, tensor, mapper) = param.consume();
-        match self.tensors.remove(&path).filter(|data| data.shape.as_slice() == tensor.dims()) {
-            Some(data) => {
-                let options = TensorCreationOptions::new(tensor.device()).with_dtype(tensor.dtype());
-                let filled = Tensor::from_data(data, options);
-                let filled = if tensor.is_autodiff() { filled.require_grad() } else { filled };
-                Param::from_mapped_value(id, filled, mapper)
-            }
-            None => {
-                self.missing.get_or_insert(path);
-                Param::from_mapped_value(id, tensor, mapper)
-            }
-        }
+        let fits = |data: &TensorData| data.shape().as_slice() == tensor.dims();
+        let Some(data) = self.tensors.remove(&path).filter(fits) else {
+            self.missing.get_or_insert(path);
+            return Param::from_mapped_value(id, tensor, mapper);
+        };
+        let options = TensorCreationOptions::new(tensor.device()).with_dtype(tensor.dtype());
+        let filled = Tensor::from_data(data, options);
+        let filled = if tensor.is_autodiff() {
+            filled.require_grad()
+        } else {
+            filled
+        };
+        Param::from_mapped_value(id, filled, mapper)
     }
 }

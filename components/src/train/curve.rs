@@ -28,9 +28,15 @@ pub(crate) fn write(file: &Path, points: &[Point]) -> Result<()> {
     let columns = vec![
         Column::new("step".into(), points.iter().map(|p| p.step).collect::<Vec<_>>()),
         Column::new("split".into(), points.iter().map(|p| p.split).collect::<Vec<_>>()),
-        Column::new("metric".into(), points.iter().map(|p| p.metric).collect::<Vec<_>>()),
+        Column::new(
+            "metric".into(),
+            points.iter().map(|p| p.metric).collect::<Vec<_>>(),
+        ),
         Column::new("value".into(), points.iter().map(|p| p.value).collect::<Vec<_>>()),
-        Column::new("tokens".into(), points.iter().map(|p| p.tokens).collect::<Vec<_>>()),
+        Column::new(
+            "tokens".into(),
+            points.iter().map(|p| p.tokens).collect::<Vec<_>>(),
+        ),
     ];
     let mut frame = DataFrame::new(points.len(), columns).expect("columns of one length");
     write_parquet(file, &mut frame)
@@ -41,10 +47,19 @@ pub(crate) fn read(file: &Path) -> Result<Vec<Point>> {
     let frame = read_parquet(file)?;
     let bad = |what: String| Error::data("bad_checkpoint", what).in_file(file);
     let column = |name: &str, kind: DataType| {
-        frame.column(name).and_then(|column| column.cast(&kind)).map_err(|error| bad(error.to_string()))
+        frame
+            .column(name)
+            .and_then(|column| column.cast(&kind))
+            .map_err(|error| bad(error.to_string()))
     };
-    let (step, tokens) = (column("step", DataType::UInt64)?, column("tokens", DataType::UInt64)?);
-    let (split, metric) = (column("split", DataType::String)?, column("metric", DataType::String)?);
+    let (step, tokens) = (
+        column("step", DataType::UInt64)?,
+        column("tokens", DataType::UInt64)?,
+    );
+    let (split, metric) = (
+        column("split", DataType::String)?,
+        column("metric", DataType::String)?,
+    );
     let value = column("value", DataType::Float64)?;
     let point = |i: usize| -> Option<Point> {
         let name = |column: &Column, known: &[&'static str]| {
@@ -59,5 +74,7 @@ pub(crate) fn read(file: &Path) -> Result<Vec<Point>> {
             tokens: tokens.u64().ok()?.get(i)?,
         })
     };
-    (0..frame.height()).map(|i| point(i).ok_or_else(|| bad(format!("row {i} cannot be read")))).collect()
+    (0..frame.height())
+        .map(|i| point(i).ok_or_else(|| bad(format!("row {i} cannot be read"))))
+        .collect()
 }

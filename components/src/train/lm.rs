@@ -1,12 +1,12 @@
 //! `train.lm`: trains a language model.
 
+use super::adapter::train;
 use super::budget::{self, BlockCost};
 use super::curve;
 use super::optimizer::{AdamWSettings, Optimizer};
 use super::params::{Budget, LmParams, ModelChoice};
 use super::schedule::Schedule;
 use super::source::PackedTokens;
-use super::adapter::train;
 use super::strategy::Composition;
 use super::weighting::ItemWeights;
 use crate::component::{Problem, main_output};
@@ -66,12 +66,20 @@ optim = { lr = 1e-3, batch_size = 16, budget = { tokens = 100_000 } }
         let blocks_a_step = (optim.batch_size * optim.accumulate) as f64;
         let total = budget::steps(&optim.budget, mean, blocks_a_step, matched)?;
         let source = PackedTokens::new(blocks, optim.batch_size, context.stream("data order"))?;
-        let (tokenizer, tokenizer_fingerprint) =
-            (source.blocks().source().path.clone(), source.blocks().details().tokenizer.clone());
+        let (tokenizer, tokenizer_fingerprint) = (
+            source.blocks().source().path.clone(),
+            source.blocks().details().tokenizer.clone(),
+        );
         let context_length = source.blocks().details().context;
         let composition = Composition {
             source: Box::new(source),
-            terms: Arc::new(params.objective.iter().map(super::terms::TermParams::build).collect()),
+            terms: Arc::new(
+                params
+                    .objective
+                    .iter()
+                    .map(super::terms::TermParams::build)
+                    .collect(),
+            ),
             weighting: Box::new(ItemWeights),
             config: start.config.clone(),
             schedule: Schedule {
@@ -111,7 +119,9 @@ optim = { lr = 1e-3, batch_size = 16, budget = { tokens = 100_000 } }
         let folder = context.output("")?;
         curve::write(&folder.join("metrics.parquet"), &outcome.points)?;
         save(&folder, &decoder, &start.config, &details, &tokenizer)?;
-        context.services.cost(outcome.position.tokens, outcome.position.flops);
+        context
+            .services
+            .cost(outcome.position.tokens, outcome.position.flops);
         Ok(())
     }
 }
@@ -131,23 +141,39 @@ fn starting_model(params: &LmParams, blocks: &Blocks, context: &Context, device:
             let mut config = spec.config(tokens.vocab_size as usize);
             config.eos_token_id = Some(tokens.eos_id);
             let decoder = Decoder::init(&config, context.precision, &context.stream("weights"), device);
-            Ok(Start { config, decoder, tokens: 0, flops: 0.0 })
+            Ok(Start {
+                config,
+                decoder,
+                tokens: 0,
+                flops: 0.0,
+            })
         }
         ModelChoice::Continue(reference) => {
             let artifact = context.open(reference)?;
             let loaded = model::load(&artifact, device, context.precision)?;
             if loaded.details.tokenizer != tokens.tokenizer {
-                let message = format!("model `{}` and the tokens were made with different tokenizers", artifact.label);
-                return Err(Error::data("tokenizer_mismatch", message).hint("pack the data with the model's tokenizer"));
+                let message = format!(
+                    "model `{}` and the tokens were made with different tokenizers",
+                    artifact.label
+                );
+                return Err(Error::data("tokenizer_mismatch", message)
+                    .hint("pack the data with the model's tokenizer"));
             }
             let (tokens, flops) = (loaded.details.tokens_trained, loaded.details.flops);
-            Ok(Start { config: loaded.config, decoder: loaded.decoder, tokens, flops })
+            Ok(Start {
+                config: loaded.config,
+                decoder: loaded.decoder,
+                tokens,
+                flops,
+            })
         }
     }
 }
 
 fn evaluation(params: &LmParams, blocks: &Blocks, context: &Context) -> Result<Option<(Blocks, u64)>> {
-    let Some(evaluation) = &params.eval else { return Ok(None) };
+    let Some(evaluation) = &params.eval else {
+        return Ok(None);
+    };
     let other = Blocks::open(&context.open(&evaluation.data)?, context)?;
     if other.details().tokenizer != blocks.details().tokenizer {
         let message = "the tokens to train on and those to evaluate on were made with different tokenizers";
@@ -167,28 +193,49 @@ fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
         ModelChoice::Continue(_) => return Estimate::default(),
     };
     let optim = &params.optim;
-    let width = if data.items > 0.0 { data.tokens / data.items } else { 0.0 };
+    let width = if data.items > 0.0 {
+        data.tokens / data.items
+    } else {
+        0.0
+    };
     let step_tokens = width * (optim.batch_size * optim.accumulate) as f64;
     let step_flops = training_flops(&config, width as usize) * (optim.batch_size * optim.accumulate) as f64;
-    let matched = optim.budget.match_model.as_ref().map(|reference| sizes.of(reference.as_str()).flops);
+    let matched = optim
+        .budget
+        .match_model
+        .as_ref()
+        .map(|reference| sizes.of(reference.as_str()).flops);
     let flops = match &optim.budget {
-        Budget { steps: Some(steps), .. } => *steps as f64 * step_flops,
-        Budget { tokens: Some(tokens), .. } if step_tokens > 0.0 => *tokens as f64 / step_tokens * step_flops,
+        Budget {
+            steps: Some(steps), ..
+        } => *steps as f64 * step_flops,
+        Budget {
+            tokens: Some(tokens), ..
+        } if step_tokens > 0.0 => *tokens as f64 / step_tokens * step_flops,
         budget => budget.flops.or(matched).unwrap_or_default(),
     };
     let parameters = config.parameters() as f64;
     let element = 4.0;
     // Weights, gradients, two moments and one working copy; activations of some twenty values a token, width and layer.
-    let activations = (optim.batch_size * config.num_hidden_layers * config.hidden_size) as f64 * width * 20.0;
+    let activations =
+        (optim.batch_size * config.num_hidden_layers * config.hidden_size) as f64 * width * 20.0;
     let size = Size {
         items: 1.0,
         bytes: parameters * element,
         parameters,
         vocab_size: config.vocab_size as f64,
-        flops_per_token: if width > 0.0 { forward_flops(&config, width as usize) / width } else { 0.0 },
+        flops_per_token: if width > 0.0 {
+            forward_flops(&config, width as usize) / width
+        } else {
+            0.0
+        },
         flops,
         ..Size::default()
     };
     let memory = element * (5.0 * parameters + activations);
-    Estimate { outputs: [(String::new(), size)].into(), flops, memory }
+    Estimate {
+        outputs: [(String::new(), size)].into(),
+        flops,
+        memory,
+    }
 }

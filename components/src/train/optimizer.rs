@@ -33,35 +33,59 @@ pub struct Optimizer {
 impl Optimizer {
     /// A fresh optimizer.
     pub fn new(settings: AdamWSettings) -> Self {
-        Self { settings, steps: 0, moments: BTreeMap::new() }
+        Self {
+            settings,
+            steps: 0,
+            moments: BTreeMap::new(),
+        }
     }
 
     /// Clips `gradients` and takes one step at rate `lr`. Gives the module and the norm of the gradient before clipping.
     pub fn step<M: Module>(&mut self, module: M, gradients: GradientsParams, lr: f64) -> (M, f64) {
-        let mut squares = SquaredNorm { gradients: &gradients, sum: 0.0 };
+        let mut squares = SquaredNorm {
+            gradients: &gradients,
+            sum: 0.0,
+        };
         module.visit(&mut squares);
         let norm = squares.sum.sqrt();
         let limit = self.settings.clip_norm;
         // PyTorch's clip_grad_norm_ adds the same 1e-6.
-        let scale = if limit > 0.0 { (limit / (norm + 1e-6)).min(1.0) } else { 1.0 };
+        let scale = if limit > 0.0 {
+            (limit / (norm + 1e-6)).min(1.0)
+        } else {
+            1.0
+        };
         self.steps += 1;
-        let AdamWSettings { beta1, beta2, eps, weight_decay, .. } = self.settings;
-        let settings = AdamW { lr, beta1, beta2, eps, weight_decay, step: self.steps };
-        let mut update = Update { gradients, moments: &mut self.moments, settings, scale, path: Vec::new() };
+        let AdamWSettings {
+            beta1,
+            beta2,
+            eps,
+            weight_decay,
+            ..
+        } = self.settings;
+        let settings = AdamW {
+            lr,
+            beta1,
+            beta2,
+            eps,
+            weight_decay,
+            step: self.steps,
+        };
+        let mut update = Update {
+            gradients,
+            moments: &mut self.moments,
+            settings,
+            scale,
+            path: Vec::new(),
+        };
         (module.map(&mut update), norm)
-    }
-
-    /// Steps taken.
-    pub(crate) fn steps(&self) -> u64 {
-        self.steps
     }
 
     /// The moments as named tensors: `<path>.first` and `<path>.second`.
     pub(crate) fn state(&self) -> BTreeMap<String, TensorData> {
-        let named = |(path, moments): (&String, &[Tensor<1>; 2])| {
-            ["first", "second"].map(|which| which).into_iter().zip(moments).map(|(which, moment)| {
-                (format!("{path}.{which}"), moment.clone().into_data())
-            }).collect::<Vec<_>>()
+        let named = |(path, [first, second]): (&String, &[Tensor<1>; 2])| {
+            [("first", first), ("second", second)]
+                .map(|(which, moment)| (format!("{path}.{which}"), moment.clone().into_data()))
         };
         self.moments.iter().flat_map(named).collect()
     }
@@ -69,10 +93,13 @@ impl Optimizer {
     /// Restores the state written by [`Self::state`]. Moments that are not there stay fresh.
     pub(crate) fn restore(&mut self, steps: u64, mut state: BTreeMap<String, TensorData>, like: &Tensor<2>) {
         self.steps = steps;
-        let options = || {
-            TensorCreationOptions::new(like.device().without_autodiff()).with_dtype(like.dtype())
-        };
-        let paths: Vec<String> = state.keys().filter_map(|name| name.strip_suffix(".first")).map(str::to_owned).collect();
+        let options =
+            || TensorCreationOptions::new(like.device().without_autodiff()).with_dtype(like.dtype());
+        let paths: Vec<String> = state
+            .keys()
+            .filter_map(|name| name.strip_suffix(".first"))
+            .map(str::to_owned)
+            .collect();
         for path in paths {
             let mut take = |which: &str| state.remove(&format!("{path}.{which}"));
             if let (Some(first), Some(second)) = (take("first"), take("second")) {
@@ -93,7 +120,7 @@ impl ModuleVisitor for SquaredNorm<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
             let sum = gradient.square().sum().into_data().convert::<f64>();
-            self.sum += sum.into_vec::<f64>().expect("converted to f64")[0];
+            self.sum += sum.try_into_vec::<f64>().expect("converted to f64")[0];
         }
     }
 }
@@ -123,17 +150,32 @@ impl ModuleMapper for Update<'_> {
         };
         let tracked = tensor.is_autodiff();
         let dims = tensor.dims();
-        let gradient = if self.scale < 1.0 { gradient * self.scale } else { gradient };
+        let gradient = if self.scale < 1.0 {
+            gradient * self.scale
+        } else {
+            gradient
+        };
         let [first, second] = match self.moments.remove(&self.path.join(".")) {
             Some(moments) => moments.map(|moment| moment.reshape(dims)),
             None => [gradient.zeros_like(), gradient.zeros_like()],
         };
         let decay = if D >= 2 { self.settings.weight_decay } else { 0.0 };
-        let settings = AdamW { weight_decay: decay, ..self.settings };
-        let (updated, first, second) = adamw_step(tensor.without_autodiff(), gradient, first, second, settings);
-        let size = dims.iter().product();
-        self.moments.insert(self.path.join("."), [first, second].map(|moment| moment.reshape([size])));
-        let updated = if tracked { updated.autodiff().require_grad() } else { updated };
+        let settings = AdamW {
+            weight_decay: decay,
+            ..self.settings
+        };
+        let (updated, first, second) =
+            adamw_step(tensor.without_autodiff(), gradient, first, second, settings);
+        let size: usize = dims.iter().product();
+        self.moments.insert(
+            self.path.join("."),
+            [first, second].map(|moment| moment.reshape([size])),
+        );
+        let updated = if tracked {
+            updated.autodiff().require_grad()
+        } else {
+            updated
+        };
         Param::from_mapped_value(id, updated, mapper)
     }
 }

@@ -2,10 +2,10 @@
 
 use super::schedule::ScheduleKind;
 use super::terms::TermParams;
+use crate::Ref;
 use crate::component::Problem;
 use crate::model::ModelSpec;
 use crate::reference;
-use crate::Ref;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -142,11 +142,11 @@ pub struct OptimParams {
     pub decay: f64,
     /// Decay of the mean of gradients.
     #[serde(default = "default_beta1")]
-    #[schemars(range(min = 0.0, max = 0.9999999))]
+    #[schemars(range(min = 0.0, max = 0.999_999_9))]
     pub beta1: f64,
     /// Decay of the mean of squared gradients.
     #[serde(default = "default_beta2")]
-    #[schemars(range(min = 0.0, max = 0.9999999))]
+    #[schemars(range(min = 0.0, max = 0.999_999_9))]
     pub beta2: f64,
     /// Added to the root of the mean of squared gradients.
     #[serde(default = "default_eps")]
@@ -245,14 +245,26 @@ impl LmParams {
             ModelChoice::Fresh(spec) => spec.check("model"),
             ModelChoice::Continue(_) => Vec::new(),
         };
-        let Budget { steps, tokens, flops, match_model } = &self.optim.budget;
-        let given = [steps.is_some(), tokens.is_some(), flops.is_some(), match_model.is_some()];
+        let Budget {
+            steps,
+            tokens,
+            flops,
+            match_model,
+        } = &self.optim.budget;
+        let given = [
+            steps.is_some(),
+            tokens.is_some(),
+            flops.is_some(),
+            match_model.is_some(),
+        ];
         if given.iter().filter(|given| **given).count() != 1 {
             problems.push(Problem {
                 field: "optim.budget".into(),
                 code: "not_exactly_one",
                 message: "`budget` wants exactly one of `steps`, `tokens`, `flops`, `match`".into(),
-                hint: Some("tables of different layers merge: is another kind of budget set elsewhere?".into()),
+                hint: Some(
+                    "tables of different layers merge: is another kind of budget set elsewhere?".into(),
+                ),
             });
         }
         if self.early_stopping.is_some() && self.eval.is_none() {

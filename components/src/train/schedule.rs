@@ -64,7 +64,14 @@ mod tests {
     use super::*;
 
     fn schedule(kind: ScheduleKind) -> Schedule {
-        Schedule { kind, peak: 1.0, least: 0.1, warmup: 10, total: 110, decay: 0.2 }
+        Schedule {
+            kind,
+            peak: 1.0,
+            least: 0.1,
+            warmup: 10,
+            total: 110,
+            decay: 0.2,
+        }
     }
 
     #[test]
@@ -92,7 +99,10 @@ mod tests {
 
     #[test]
     fn without_warm_up_the_first_step_has_the_peak() {
-        let schedule = Schedule { warmup: 0, ..schedule(ScheduleKind::Cosine) };
+        let schedule = Schedule {
+            warmup: 0,
+            ..schedule(ScheduleKind::Cosine)
+        };
         assert_eq!(schedule.rate(0), 1.0);
     }
 }

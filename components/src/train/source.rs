@@ -3,7 +3,7 @@
 use crate::random::Stream;
 use crate::tokens::{Batch, Blocks, collate};
 use crate::{Error, Result};
-use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
 
 /// A batch on the host, with where it came from.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ pub(crate) struct HostBatch {
 }
 
 /// Gives the batches of a training. What it gives is a pure function of the seed and the number of the pass.
-pub(crate) trait BatchSource {
+pub(crate) trait BatchSource: Send + Sync {
     /// The batch of pass `pass`, counted from 0 over the whole training.
     fn batch(&self, pass: u64) -> Result<HostBatch>;
 
@@ -31,7 +31,7 @@ pub(crate) struct PackedTokens {
     batch_size: u64,
     order: Stream,
     /// The epoch last asked for and its order; a cache only.
-    epoch: RefCell<(u64, Vec<u32>)>,
+    epoch: Mutex<(u64, Vec<u32>)>,
 }
 
 impl PackedTokens {
@@ -47,7 +47,12 @@ impl PackedTokens {
             let message = format!("{} blocks are more than one training can shuffle", blocks.len());
             return Err(Error::data("too_many_items", message).hint("select from them, or split them"));
         }
-        Ok(Self { blocks, batch_size: batch_size as u64, order, epoch: RefCell::new((u64::MAX, Vec::new())) })
+        Ok(Self {
+            blocks,
+            batch_size: batch_size as u64,
+            order,
+            epoch: Mutex::new((u64::MAX, Vec::new())),
+        })
     }
 
     /// The blocks.
@@ -58,7 +63,7 @@ impl PackedTokens {
     /// Position in the blocks of sample `sample`, counted over all epochs.
     fn position(&self, sample: u64) -> u64 {
         let (epoch, place) = (sample / self.blocks.len(), sample % self.blocks.len());
-        let mut cached = self.epoch.borrow_mut();
+        let mut cached = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
         if cached.0 != epoch {
             let mut order: Vec<u32> = (0..self.blocks.len() as u32).collect();
             self.order.at(epoch).shuffle(&mut order);
@@ -71,18 +76,31 @@ impl PackedTokens {
 impl BatchSource for PackedTokens {
     fn batch(&self, pass: u64) -> Result<HostBatch> {
         let samples = pass * self.batch_size..(pass + 1) * self.batch_size;
-        let rows: Vec<_> = samples.map(|sample| self.blocks.get(self.position(sample))).collect();
+        let rows: Vec<_> = samples
+            .map(|sample| self.blocks.get(self.position(sample)))
+            .collect();
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.ids.as_slice()).collect();
-        let longest = ids.iter().map(|ids| ids.len().saturating_sub(1)).max().unwrap_or_default();
+        let longest = ids
+            .iter()
+            .map(|ids| ids.len().saturating_sub(1))
+            .max()
+            .unwrap_or_default();
         let details = self.blocks.details();
         let batch = collate(&ids, longest.min(details.context), details.eos_id)?;
         let row_weights = rows.iter().map(|row| row.weight).collect();
-        Ok(HostBatch { batch, row_weights, blocks: rows.iter().map(|row| row.index).collect() })
+        Ok(HostBatch {
+            batch,
+            row_weights,
+            blocks: rows.iter().map(|row| row.index).collect(),
+        })
     }
 
     fn documents(&self, blocks: &[u64]) -> Vec<u64> {
-        let mut all: Vec<u64> =
-            blocks.iter().flat_map(|&block| self.blocks.segments(block)).map(|segment| segment.document).collect();
+        let mut all: Vec<u64> = blocks
+            .iter()
+            .flat_map(|&block| self.blocks.segments(block))
+            .map(|segment| segment.document)
+            .collect();
         all.sort_unstable();
         all.dedup();
         all

@@ -3,8 +3,8 @@
 use super::terms::{Pass, Term};
 use crate::model::{Decoder, token_nll};
 use crate::tokens::Batch;
+use burn::backend::ExecutionError;
 use burn::optim::GradientsParams;
-use burn::tensor::backend::ExecutionError;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use std::sync::Arc;
@@ -42,22 +42,38 @@ impl TrainStep for Decoder {
         let (dtype, device) = (embedding.dtype(), embedding.device().without_autodiff());
         let (rows, width) = (item.batch.rows, item.batch.width);
         let tokens = item.weights.iter().filter(|weight| **weight > 0.0).count() as f64;
-        let inputs_bt = Tensor::<2, Int>::from_data(TensorData::new(item.batch.inputs, [rows, width]), &device);
-        let labels_n = Tensor::<1, Int>::from_data(TensorData::new(item.batch.labels, [rows * width]), &device);
-        let weights_n = Tensor::<1>::from_data(TensorData::new(item.weights, [rows * width]), &device).cast(dtype);
+        let inputs_bt =
+            Tensor::<2, Int>::from_data(TensorData::new(item.batch.inputs, [rows, width]), &device);
+        let labels_n =
+            Tensor::<1, Int>::from_data(TensorData::new(item.batch.labels, [rows * width]), &device);
+        let weights_n =
+            Tensor::<1>::from_data(TensorData::new(item.weights, [rows * width]), &device).cast(dtype);
         let hidden_btd = self.hidden(inputs_bt);
         let d = hidden_btd.dims()[2];
         let hidden_nd = hidden_btd.reshape([rows * width, d]);
-        let pass = Pass { hidden_nd, head_vd: self.head(), labels_n, weights_n };
+        let pass = Pass {
+            hidden_nd,
+            head_vd: self.head(),
+            labels_n,
+            weights_n,
+        };
         let loss = item
             .terms
             .iter()
             .map(|term| term.loss(&pass))
             .reduce(|sum, loss| sum + loss)
             .expect("the schema demands at least one term");
-        let value = loss.clone().into_data().convert::<f64>().into_vec::<f64>().expect("converted to f64")[0];
+        let value = loss
+            .clone()
+            .into_data()
+            .convert::<f64>()
+            .try_into_vec::<f64>()
+            .expect("converted to f64")[0];
         let gradients = GradientsParams::from_grads(loss.backward(), self);
-        TrainOutput { grads: gradients, item: PassOutput { loss: value, tokens } }
+        TrainOutput {
+            grads: gradients,
+            item: PassOutput { loss: value, tokens },
+        }
     }
 }
 
@@ -68,6 +84,9 @@ impl InferenceStep for Decoder {
     fn step(&self, batch: Batch) -> PassOutput {
         let device = self.embedding.val().device();
         let loss = token_nll(self, &batch, &device).iter().sum();
-        PassOutput { loss, tokens: batch.mask.iter().map(|mask| f64::from(*mask)).sum() }
+        PassOutput {
+            loss,
+            tokens: batch.mask.iter().map(|mask| f64::from(*mask)).sum(),
+        }
     }
 }

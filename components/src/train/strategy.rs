@@ -16,8 +16,8 @@ use crate::{Context, Error, Result};
 use burn::module::Module;
 use burn::optim::GradientsAccumulator;
 use burn::train::{
-    InferenceStep, Learner, SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainStep,
-    TrainingComponents, ValidLoader,
+    InferenceStep, Learner, SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader,
+    TrainStep, TrainingComponents, ValidLoader,
 };
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -62,17 +62,32 @@ impl StepStrategy {
         optimizer: Optimizer,
     ) -> (Self, Arc<Mutex<Option<Result<Outcome>>>>) {
         let outcome = Arc::new(Mutex::new(None));
-        (Self { composition, context, optimizer: Mutex::new(optimizer), outcome: outcome.clone() }, outcome)
+        (
+            Self {
+                composition,
+                context,
+                optimizer: Mutex::new(optimizer),
+                outcome: outcome.clone(),
+            },
+            outcome,
+        )
     }
 
     /// Trains from the newest checkpoint, or from the beginning.
     fn run(&self, model: Decoder, optimizer: &mut Optimizer) -> Result<(Decoder, Outcome)> {
-        let Composition { schedule, checkpoint_every, tokens_a_step, .. } = &self.composition;
+        let Composition {
+            schedule,
+            checkpoint_every,
+            tokens_a_step,
+            ..
+        } = &self.composition;
         let scratch = &self.context.scratch;
-        let (mut model, restored) = checkpoint::restore(scratch, model, optimizer)?;
-        let (mut position, mut points) = restored.unwrap_or_default();
+        let (mut model, mut position, mut points) = checkpoint::restore(scratch, model, optimizer)?;
         let total = schedule.total;
-        let bar = self.context.services.bar("train", (total as f64 * tokens_a_step) as u64, "tokens");
+        let bar = self
+            .context
+            .services
+            .bar("train", (total as f64 * tokens_a_step) as u64, "tokens");
         bar.advance(position.tokens);
         let (start, first) = (Instant::now(), position.tokens);
         let mut stopped = Stopped::Budget;
@@ -99,9 +114,18 @@ impl StepStrategy {
         }
         let seconds = start.elapsed().as_secs_f64();
         if position.tokens > first && seconds > 0.0 {
-            self.context.services.measure("tokens_per_second", (position.tokens - first) as f64 / seconds);
+            self.context
+                .services
+                .measure("tokens_per_second", (position.tokens - first) as f64 / seconds);
         }
-        Ok((model, Outcome { position, points, stopped }))
+        Ok((
+            model,
+            Outcome {
+                position,
+                points,
+                stopped,
+            },
+        ))
     }
 
     /// One optimizer step over all its passes; gives the loss.
@@ -112,24 +136,43 @@ impl StepStrategy {
         position: &mut Position,
         points: &mut Vec<Point>,
     ) -> Result<f64> {
-        let Composition { source, terms, weighting, config, schedule, accumulate, .. } = &self.composition;
+        let Composition {
+            source,
+            terms,
+            weighting,
+            config,
+            schedule,
+            accumulate,
+            ..
+        } = &self.composition;
         let passes = *accumulate as u64;
-        let batches: Vec<HostBatch> =
-            (0..passes).map(|pass| source.batch(position.step * passes + pass)).collect::<Result<_>>()?;
+        let batches: Vec<HostBatch> = (0..passes)
+            .map(|pass| source.batch(position.step * passes + pass))
+            .collect::<Result<_>>()?;
         let weights: Vec<Vec<f32>> = batches.iter().map(|batch| weighting.weights(batch)).collect();
         // The loss is the mean over the tokens of all passes, so that accumulation equals one large batch.
         let total: f64 = weights.iter().flatten().map(|weight| f64::from(*weight)).sum();
         if total <= 0.0 {
             let step = position.step + 1;
-            return Err(Error::data("zero_weight", format!("every token of step {step} has weight 0")));
+            return Err(Error::data(
+                "zero_weight",
+                format!("every token of step {step} has weight 0"),
+            ));
         }
         let mut gradients = GradientsAccumulator::new();
         let mut loss = 0.0;
         for (batch, weights) in batches.iter().zip(weights) {
             let lengths = batch.batch.mask.chunks(batch.batch.width).map(row_length);
             position.flops += lengths.map(|length| training_flops(config, length)).sum::<f64>();
-            let scaled = weights.iter().map(|weight| (f64::from(*weight) / total) as f32).collect();
-            let pass = TrainBatch { batch: batch.batch.clone(), weights: scaled, terms: terms.clone() };
+            let scaled = weights
+                .iter()
+                .map(|weight| (f64::from(*weight) / total) as f32)
+                .collect();
+            let pass = TrainBatch {
+                batch: batch.batch.clone(),
+                weights: scaled,
+                terms: terms.clone(),
+            };
             let output = TrainStep::step(&*model, pass);
             loss += output.item.loss;
             position.tokens += output.item.tokens as u64;
@@ -147,17 +190,30 @@ impl StepStrategy {
         *model = updated;
         position.step = step + 1;
         for (metric, value) in [("loss", loss), ("lr", rate), ("grad_norm", norm)] {
-            points.push(Point { step: position.step, split: "train", metric, value, tokens: position.tokens });
+            points.push(Point {
+                step: position.step,
+                split: "train",
+                metric,
+                value,
+                tokens: position.tokens,
+            });
         }
         Ok(loss)
     }
 
     /// The last checkpoint stays as it is: running again with a mended experiment starts from nothing broken.
     fn not_finite(&self, what: &str, step: u64, batches: &[HostBatch]) -> Error {
-        let blocks: Vec<u64> = batches.iter().flat_map(|batch| batch.blocks.iter().copied()).collect();
+        let blocks: Vec<u64> = batches
+            .iter()
+            .flat_map(|batch| batch.blocks.iter().copied())
+            .collect();
         let documents = self.composition.source.documents(&blocks);
         let shown: Vec<String> = documents.iter().take(20).map(u64::to_string).collect();
-        let more = if documents.len() > shown.len() { ", …" } else { "" };
+        let more = if documents.len() > shown.len() {
+            ", …"
+        } else {
+            ""
+        };
         let message = format!("the {what} of step {} is not finite", step + 1);
         Error::data("non_finite_loss", message)
             .at(format!("documents {}{more}", shown.join(", ")))
@@ -165,16 +221,31 @@ impl StepStrategy {
     }
 
     /// Evaluates when it is time; says whether to stop early.
-    fn evaluate_and_judge(&self, model: &Decoder, position: &mut Position, points: &mut Vec<Point>) -> Result<bool> {
-        let Some((blocks, every)) = &self.composition.evaluation else { return Ok(false) };
+    fn evaluate_and_judge(
+        &self,
+        model: &Decoder,
+        position: &mut Position,
+        points: &mut Vec<Point>,
+    ) -> Result<bool> {
+        let Some((blocks, every)) = &self.composition.evaluation else {
+            return Ok(false);
+        };
         let last = position.step == self.composition.schedule.total;
         if !position.step.is_multiple_of(*every) && !last {
             return Ok(false);
         }
         let loss = self.evaluate(&model.clone().valid(), blocks)?;
         let (step, tokens) = (position.step, position.tokens);
-        points.push(Point { step, split: "valid", metric: "loss", value: loss, tokens });
-        let Some(EarlyStopping { patience, min_delta }) = &self.composition.early_stopping else { return Ok(false) };
+        points.push(Point {
+            step,
+            split: "valid",
+            metric: "loss",
+            value: loss,
+            tokens,
+        });
+        let Some(EarlyStopping { patience, min_delta }) = &self.composition.early_stopping else {
+            return Ok(false);
+        };
         if position.best.is_none_or(|best| loss < best - min_delta) {
             position.best = Some(loss);
             position.since_best = 0;
@@ -190,9 +261,14 @@ impl StepStrategy {
         let rows = self.composition.batch_size as u64;
         for start in (0..blocks.len()).step_by(rows as usize) {
             self.context.check_cancelled()?;
-            let ids: Vec<Vec<u32>> =
-                (start..(start + rows).min(blocks.len())).map(|i| blocks.get(i).ids).collect();
-            let longest = ids.iter().map(|ids| ids.len().saturating_sub(1)).max().unwrap_or_default();
+            let ids: Vec<Vec<u32>> = (start..(start + rows).min(blocks.len()))
+                .map(|i| blocks.get(i).ids)
+                .collect();
+            let longest = ids
+                .iter()
+                .map(|ids| ids.len().saturating_sub(1))
+                .max()
+                .unwrap_or_default();
             let details = blocks.details();
             let batch: Batch = collate(&ids, longest.min(details.context), details.eos_id)?;
             let output = InferenceStep::step(model, batch);
@@ -205,7 +281,9 @@ impl StepStrategy {
 
 /// Positions of a row up to its last predicted one.
 fn row_length(mask: &[f32]) -> usize {
-    mask.iter().rposition(|mask| *mask > 0.0).map_or(0, |last| last + 1)
+    mask.iter()
+        .rposition(|mask| *mask > 0.0)
+        .map_or(0, |last| last + 1)
 }
 
 impl SupervisedLearningStrategy<Decoder> for StepStrategy {
@@ -218,12 +296,18 @@ impl SupervisedLearningStrategy<Decoder> for StepStrategy {
         _starting_epoch: usize,
     ) -> (Decoder, SupervisedTrainingEventProcessor<Decoder>) {
         let model = learner.model();
-        let mut optimizer = self.optimizer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut optimizer = self
+            .optimizer
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let (model, outcome) = match self.run(model.clone(), &mut optimizer) {
             Ok((trained, outcome)) => (trained, Ok(outcome)),
             Err(error) => (model, Err(error)),
         };
-        *self.outcome.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(outcome);
+        *self
+            .outcome
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(outcome);
         (model, components.event_processor)
     }
 }

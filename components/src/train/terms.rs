@@ -54,7 +54,11 @@ impl Term for CrossEntropy {
             pass.labels_n.clone(),
             pass.weights_n.clone(),
         );
-        if self.weight == 1.0 { entropy.loss } else { entropy.loss * self.weight }
+        if self.weight == 1.0 {
+            entropy.loss
+        } else {
+            entropy.loss * self.weight
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::source::HostBatch;
 
 /// Gives the weight of every token of a batch, row-major `[rows, width]`; 0 where nothing is predicted.
-pub(crate) trait Weighting {
+pub(crate) trait Weighting: Send + Sync {
     /// The weights.
     fn weights(&self, batch: &HostBatch) -> Vec<f32>;
 }
@@ -15,6 +15,12 @@ impl Weighting for ItemWeights {
     fn weights(&self, batch: &HostBatch) -> Vec<f32> {
         let width = batch.batch.width;
         let row = |token: usize| batch.row_weights[token / width];
-        batch.batch.mask.iter().enumerate().map(|(token, mask)| mask * row(token)).collect()
+        batch
+            .batch
+            .mask
+            .iter()
+            .enumerate()
+            .map(|(token, mask)| mask * row(token))
+            .collect()
     }
 }
