@@ -1,6 +1,6 @@
 //! Every component there is, in the order of the reference pages.
 
-use crate::{Descriptor, corpus, tokenizer, tokens};
+use crate::{Descriptor, corpus, tokenizer, tokens, train};
 
 /// The registry.
 pub const COMPONENTS: &[Descriptor] = &[
@@ -8,6 +8,7 @@ pub const COMPONENTS: &[Descriptor] = &[
     Descriptor::of::<tokenizer::Train>(),
     Descriptor::of::<tokenizer::Load>(),
     Descriptor::of::<tokens::Pack>(),
+    Descriptor::of::<train::Lm>(),
 ];
 
 /// The component called `name`.

@@ -179,7 +179,7 @@ fn evaluation(params: &LmParams, blocks: &Blocks, context: &Context) -> Result<O
         let message = "the tokens to train on and those to evaluate on were made with different tokenizers";
         return Err(Error::data("tokenizer_mismatch", message));
     }
-    if other.len() == 0 {
+    if other.is_empty() {
         return Err(Error::data("empty_input", "there are no blocks to evaluate on"));
     }
     Ok(Some((other, evaluation.every)))

@@ -40,7 +40,7 @@ impl PackedTokens {
     /// # Errors
     /// `empty_input`, `too_many_items`.
     pub(crate) fn new(blocks: Blocks, batch_size: usize, order: Stream) -> Result<Self> {
-        if blocks.len() == 0 {
+        if blocks.is_empty() {
             return Err(Error::data("empty_input", "there are no blocks to train on"));
         }
         if u32::try_from(blocks.len()).is_err() {
