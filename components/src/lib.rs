@@ -9,6 +9,7 @@ pub mod component;
 pub mod context;
 pub mod error;
 pub mod flops;
+pub mod machine;
 pub mod random;
 pub mod reference;
 pub mod registry;
@@ -26,6 +27,7 @@ pub mod tokens;
 pub mod train;
 
 pub use artifact::{Artifact, Kind};
+pub use burn::tensor::Device;
 pub use component::{Component, Descriptor, Estimate, Output, Seeding, Sharding, Size, Sizes};
 pub use context::{Bar, Cancel, Context, Precision, Services, Shard};
 pub use error::{Error, Result};

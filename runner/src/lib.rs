@@ -2,6 +2,7 @@
 
 pub mod claims;
 pub mod cli;
+pub mod device;
 pub mod execute;
 pub mod exit;
 pub mod plan;
@@ -11,5 +12,6 @@ pub mod spec;
 pub mod store;
 
 mod template_value;
+mod units;
 
 pub use exit::Exit;

@@ -3,7 +3,12 @@
 //! A verb writes data to stdout and talk to stderr, and says how it ended. A closed pipe is a quiet end.
 
 mod components;
+mod load;
+mod plan;
+mod run;
+mod runs;
 mod schema;
+mod show;
 mod spec_options;
 mod validate;
 
@@ -22,6 +27,10 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Validate(validate::Arguments),
+    Plan(plan::Arguments),
+    Run(run::Arguments),
+    Runs(runs::Arguments),
+    Show(show::Arguments),
     Components(components::Arguments),
     Schema(schema::Arguments),
 }
@@ -40,6 +49,10 @@ pub(crate) enum Format {
 pub fn main() -> Exit {
     match Arguments::parse().verb {
         Verb::Validate(arguments) => validate::run(&arguments),
+        Verb::Plan(arguments) => plan::run(&arguments),
+        Verb::Run(arguments) => run::run(&arguments),
+        Verb::Runs(arguments) => runs::run(&arguments),
+        Verb::Show(arguments) => show::run(&arguments),
         Verb::Components(arguments) => components::run(&arguments),
         Verb::Schema(arguments) => schema::run(&arguments),
     }

@@ -1,5 +1,15 @@
 //! Running a plan: steps one after the other, each published whole or not at all, with a record beside.
 
+mod clock;
+mod interrupt;
+mod memory;
+mod progress;
 pub mod record;
+mod run;
+pub mod runs;
+mod services;
+mod step;
 
+pub(crate) use interrupt::cancel_on_signal;
 pub use record::{RunFolder, RunRecord, Status, StepRecord};
+pub use run::{Ended, run};

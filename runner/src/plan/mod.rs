@@ -1,1 +1,10 @@
-//! The third stage: what would run, what is cached, and why a step is new.
+//! The third stage: what would run, what is cached, which field made a step new, and what it would cost.
+
+mod base;
+mod estimate;
+mod render;
+mod request;
+mod why;
+
+pub use base::{Plan, PlanError, Planned};
+pub use render::{to_dot, to_json, to_text};

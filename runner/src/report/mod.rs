@@ -2,3 +2,8 @@
 
 /// Names of the built-in templates.
 pub const TEMPLATES: &[&str] = &["comparison"];
+
+/// Writes the report.
+pub fn write(_: &crate::execute::RunFolder) -> Result<Vec<crate::execute::record::Verdict>, std::io::Error> {
+    Ok(Vec::new())
+}

@@ -1,0 +1,36 @@
+//! What every verb that reads an experiment does first.
+
+use super::say;
+use crate::Exit;
+use crate::spec::{self, Options, Resolved};
+use crate::store::{Store, home};
+use lyceum_components::{COMPONENTS, Error};
+use std::path::Path;
+
+/// Reads an experiment; its mistakes are shown.
+pub(super) fn load(file: &Path, options: &Options) -> Result<Resolved, Exit> {
+    spec::load(file, COMPONENTS, options).map_err(|mistakes| {
+        say(mistakes.render(super::colour()).trim_end());
+        Exit::Wrong
+    })
+}
+
+/// The store of an experiment.
+pub(super) fn open_store(resolved: &Resolved) -> Store {
+    Store::new(home(&resolved.root))
+}
+
+/// The home folder of the place where the command was called.
+pub(super) fn home_here() -> std::path::PathBuf {
+    home(&spec::find_root(Path::new("here")))
+}
+
+/// Shows why a step failed: what, where, and what to do.
+pub(super) fn show_failure(step: &str, error: &Error) {
+    say(&format!("error[{}]: step `{step}`: {error}", error.code()));
+    if let Error::Data(data) = error
+        && let Some(hint) = &data.hint
+    {
+        say(&format!("  hint: {hint}"));
+    }
+}

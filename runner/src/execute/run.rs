@@ -1,0 +1,161 @@
+//! Running a whole plan.
+
+use super::clock::Moment;
+use super::record::{FORMAT, RunFolder, RunRecord, Status, StepRecord};
+use super::step;
+use crate::cli::say;
+use crate::device::{Chosen, cpu_name};
+use crate::plan::{Plan, Planned};
+use crate::spec::{Resolved, to_toml};
+use crate::store::Store;
+use crate::units::{duration, number};
+use lyceum_components::{Cancel, Error, Result};
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its folder.
+    pub folder: RunFolder,
+    /// Its record, as saved.
+    pub record: RunRecord,
+    /// The step that failed and why, if one did.
+    pub failure: Option<(String, Error)>,
+}
+
+/// Runs every step of a plan that is not in the store, in order, and keeps a record.
+///
+/// # Errors
+/// Only what keeps the record from being written; a failed step is part of the outcome.
+pub fn run(
+    resolved: &Resolved,
+    plan: &Plan,
+    store: &Store,
+    device: &Chosen,
+    cancel: &Cancel,
+) -> Result<Ended> {
+    let started = Moment::now();
+    let id = unique_id(store, started);
+    let folder = RunFolder::new(store.home(), &id);
+    let links = folder.path.join("steps");
+    lyceum_components::context::make_folder(&links)?;
+    let resolved_file = folder.resolved_file();
+    fs::write(&resolved_file, to_toml(resolved)).map_err(Error::io("cannot write", &resolved_file))?;
+    let mut record = RunRecord {
+        format: FORMAT,
+        id,
+        experiment: resolved.experiment.name.clone(),
+        title: resolved.experiment.title.clone(),
+        file: resolved
+            .file
+            .strip_prefix(&resolved.root)
+            .unwrap_or(&resolved.file)
+            .to_path_buf(),
+        started: started.rfc3339(),
+        finished: None,
+        status: Status::Running,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        device: device.name.clone(),
+        cpu: cpu_name(),
+        steps: Vec::new(),
+        verdicts: Vec::new(),
+    };
+    save(&folder, &record)?;
+    let mut failure = None;
+    for (index, planned) in plan.steps.iter().enumerate() {
+        let header = format!(
+            "[{}/{}] {}  {}",
+            index + 1,
+            plan.steps.len(),
+            planned.step.id,
+            planned.step.component.name
+        );
+        let done = match &planned.cached {
+            Some(manifest) => {
+                say(&format!("{header}  cached"));
+                Ok(step::record(planned, manifest, true))
+            }
+            None => {
+                say(&header);
+                step::run(planned, store, device, cancel)
+            }
+        };
+        match done {
+            Ok(step) => {
+                tell(&step);
+                link(&links, planned, store);
+                record.steps.push(step);
+                save(&folder, &record)?;
+            }
+            Err(error) => {
+                record.steps.push(StepRecord {
+                    id: planned.step.id.clone(),
+                    component: planned.step.component.name.to_owned(),
+                    key: planned.key.clone(),
+                    location: Store::location(planned.step.component.name, &planned.key, ""),
+                    error: Some(error.to_string()),
+                    ..StepRecord::default()
+                });
+                failure = Some((planned.step.id.clone(), error));
+                break;
+            }
+        }
+    }
+    record.status = match &failure {
+        None => Status::Done,
+        Some((_, Error::Interrupted)) => Status::Interrupted,
+        Some(_) => Status::Failed,
+    };
+    record.finished = Some(Moment::now().rfc3339());
+    save(&folder, &record)?;
+    Ok(Ended {
+        folder,
+        record,
+        failure,
+    })
+}
+
+fn tell(step: &StepRecord) {
+    if step.cached {
+        return;
+    }
+    let mut parts = vec![duration(step.wall_seconds)];
+    if step.tokens > 0 {
+        parts.push(format!("{} tokens", number(step.tokens as f64)));
+    }
+    if let Some(rate) = step.measures.get("tokens_per_second") {
+        parts.push(format!("{} tokens/s", number(*rate)));
+    }
+    say(&format!("  done in {}", parts.join(", ")));
+}
+
+/// Links a step's artifact by name. A file system without links only loses the convenience.
+fn link(links: &Path, planned: &Planned, store: &Store) {
+    let target = store.folder(planned.step.component.name, &planned.key);
+    let target = target
+        .strip_prefix(store.home())
+        .map_or(target.clone(), |inside| Path::new("../../..").join(inside));
+    #[cfg(unix)]
+    let _ = std::os::unix::fs::symlink(target, links.join(&planned.step.id));
+}
+
+fn save(folder: &RunFolder, record: &RunRecord) -> Result<()> {
+    folder
+        .save(record)
+        .map_err(Error::io("cannot write", folder.record_file()))
+}
+
+/// A name that no other run has: the time and, where two start in one second, a number that only tells them apart.
+fn unique_id(store: &Store, started: Moment) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let salt = [std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)];
+        let hash = blake3::hash(&salt.map(u32::to_le_bytes).concat()).to_hex();
+        let id = format!("{}-{}", started.compact(), &hash[..4]);
+        if !RunFolder::new(store.home(), &id).path.exists() {
+            return id;
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What the runner does for a running component.
+
+use super::progress;
+use crate::plan::Planned;
+use crate::store::{Cost, Store};
+use lyceum_components::{Artifact, Bar, Error, FilePath, Result, Services};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+/// The services of one running step.
+pub(super) struct StepServices {
+    store: Store,
+    step: String,
+    /// Locations by reference.
+    artifacts: BTreeMap<String, String>,
+    /// Places by path as written.
+    files: BTreeMap<String, PathBuf>,
+    noted: Mutex<Noted>,
+}
+
+/// What a step reported.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Noted {
+    pub(super) measures: BTreeMap<String, f64>,
+    pub(super) cost: Cost,
+}
+
+impl StepServices {
+    pub(super) fn new(store: &Store, planned: &Planned) -> Self {
+        let references = planned
+            .step
+            .references
+            .iter()
+            .map(|reference| reference.text.clone());
+        let files = planned
+            .step
+            .files
+            .iter()
+            .map(|file| (file.written.clone(), file.path.clone()));
+        Self {
+            store: store.clone(),
+            step: planned.step.id.clone(),
+            artifacts: references.zip(planned.inputs.iter().cloned()).collect(),
+            files: files.collect(),
+            noted: Mutex::default(),
+        }
+    }
+
+    /// What was reported so far.
+    pub(super) fn noted(&self) -> Noted {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Services for StepServices {
+    fn artifact(&self, reference: &str) -> Result<Artifact> {
+        let location = self.artifacts.get(reference).ok_or_else(|| {
+            Error::data(
+                "unknown_reference",
+                format!("step `{}` does not declare `{reference}`", self.step),
+            )
+        })?;
+        self.store.open(location, reference.trim_start_matches('@'))
+    }
+
+    fn artifact_at(&self, location: &str) -> Result<Artifact> {
+        self.store.open(location, location)
+    }
+
+    fn file(&self, path: &FilePath) -> Result<PathBuf> {
+        self.files.get(&path.0).cloned().ok_or_else(|| {
+            Error::data(
+                "unknown_file",
+                format!("step `{}` does not declare the file `{}`", self.step, path.0),
+            )
+        })
+    }
+
+    fn bar(&self, what: &str, total: u64, unit: &'static str) -> Box<dyn Bar> {
+        progress::bar(&self.step, what, total, unit)
+    }
+
+    fn measure(&self, name: &str, value: f64) {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.measures.insert(name.to_owned(), value);
+    }
+
+    fn cost(&self, tokens: u64, flops: f64) {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.cost.tokens += tokens;
+        noted.cost.flops += flops;
+    }
+
+    fn note(&self, text: &str) {
+        crate::cli::say(&format!("  {}: {text}", self.step));
+    }
+}

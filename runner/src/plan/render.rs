@@ -1,0 +1,123 @@
+//! A plan as text, JSON or a graph.
+
+use super::base::{Plan, Planned};
+use crate::units::{bytes, duration, number};
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+/// What the estimated times rest on.
+pub(crate) const ASSUMED_RATE: f64 = 5e10;
+
+/// For people.
+pub fn to_text(plan: &Plan, device_class: &str) -> String {
+    let width = plan
+        .steps
+        .iter()
+        .map(|p| p.step.id.chars().count())
+        .max()
+        .unwrap_or_default();
+    let mut out = String::new();
+    let mut line = |text: std::fmt::Arguments<'_>| out.write_fmt(text).expect("writing to a string succeeds");
+    for planned in &plan.steps {
+        let state = if planned.cached.is_some() {
+            "cached"
+        } else {
+            "new   "
+        };
+        let (id, component) = (&planned.step.id, planned.step.component.name);
+        let flops = planned.estimate.flops;
+        let cost = if planned.cached.is_none() && flops > 0.0 {
+            format!(
+                "  {} FLOPs, about {}",
+                number(flops),
+                duration(flops / ASSUMED_RATE)
+            )
+        } else {
+            String::new()
+        };
+        line(format_args!("{state}  {id:width$}  {component}{cost}\n"));
+        for reason in &planned.why {
+            line(format_args!("        {:width$}  because {reason}\n", ""));
+        }
+        if let Some(other) = other_device(planned, device_class) {
+            line(format_args!(
+                "        {:width$}  note: made on another device class ({other})\n",
+                ""
+            ));
+        }
+    }
+    let new: Vec<&Planned> = plan.new_steps().collect();
+    let flops: f64 = new.iter().map(|planned| planned.estimate.flops).sum();
+    let memory = new
+        .iter()
+        .map(|planned| planned.estimate.memory)
+        .fold(0.0, f64::max);
+    let disk: f64 = new
+        .iter()
+        .flat_map(|planned| planned.estimate.outputs.values())
+        .map(|size| size.bytes)
+        .sum();
+    line(format_args!(
+        "\n{} of {} steps would run: {} FLOPs, about {} at {} FLOP/s (assumed), {} memory, {} disk\n",
+        new.len(),
+        plan.steps.len(),
+        number(flops),
+        duration(flops / ASSUMED_RATE),
+        number(ASSUMED_RATE),
+        bytes(memory),
+        bytes(disk),
+    ));
+    out
+}
+
+fn other_device<'a>(planned: &'a Planned, device_class: &str) -> Option<&'a str> {
+    let made = &planned.cached.as_ref()?.made_by.device;
+    (planned.step.component.numeric && made != device_class).then_some(made)
+}
+
+/// For programs.
+pub fn to_json(plan: &Plan, device_class: &str) -> Value {
+    let step = |planned: &Planned| {
+        let estimate = &planned.estimate;
+        json!({
+            "id": planned.step.id,
+            "component": planned.step.component.name,
+            "key": planned.key,
+            "cached": planned.cached.is_some(),
+            "why": planned.why,
+            "inputs": planned.step.references.iter().map(|r| &r.text).collect::<Vec<_>>(),
+            "flops": estimate.flops,
+            "memory_bytes": estimate.memory,
+            "disk_bytes": estimate.outputs.values().map(|size| size.bytes).sum::<f64>(),
+            "made_on_other_device": other_device(planned, device_class),
+        })
+    };
+    json!({ "steps": plan.steps.iter().map(step).collect::<Vec<_>>(), "assumed_flops_per_second": ASSUMED_RATE })
+}
+
+/// For Graphviz: solid boxes would run, dashed ones are cached.
+pub fn to_dot(plan: &Plan) -> String {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let mut out = String::from("digraph plan {\n  rankdir = LR;\n  node [shape = box];\n");
+    for planned in &plan.steps {
+        let style = if planned.cached.is_some() {
+            "dashed"
+        } else {
+            "solid"
+        };
+        let label = format!("{}\\n{}", planned.step.id, planned.step.component.name);
+        out.push_str(&format!(
+            "  {} [label = \"{label}\", style = {style}];\n",
+            quoted(&planned.step.id)
+        ));
+        for reference in &planned.step.references {
+            out.push_str(&format!(
+                "  {} -> {};\n",
+                quoted(&reference.step),
+                quoted(&planned.step.id)
+            ));
+        }
+    }
+    out.push_str("}\n");
+    out
+}
