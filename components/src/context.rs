@@ -1,5 +1,6 @@
 //! What a running component is given besides its parameters.
 
+use crate::artifact::Source;
 use crate::random::Stream;
 use crate::reference::{Accepts, FilePath, Ref, Refs};
 use crate::{Artifact, Error, Result};
@@ -142,6 +143,16 @@ impl Context {
             .iter()
             .map(|r| self.services.artifact(r)?.expect(A::KINDS))
             .collect()
+    }
+
+    /// Opens what another artifact speaks of. `fingerprint_mismatch`: something else has taken its place.
+    pub fn open_source(&self, source: &Source) -> Result<Artifact> {
+        let artifact = self.services.artifact_at(&source.location)?;
+        if artifact.header.fingerprint == source.fingerprint {
+            return Ok(artifact);
+        }
+        let message = format!("`{}` is not what it was when it was recorded", source.location);
+        Err(Error::data("fingerprint_mismatch", message))
     }
 
     /// Where a file the user named lies.

@@ -10,6 +10,7 @@ pub mod context;
 pub mod error;
 pub mod flops;
 pub mod machine;
+mod labels;
 pub mod random;
 pub mod reference;
 pub mod registry;

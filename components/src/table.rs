@@ -50,6 +50,28 @@ pub(crate) fn f32_column(frame: &DataFrame, name: &str, file: &Path) -> Result<V
     Ok(values.into_no_null_iter().collect())
 }
 
+/// One column of the Parquet file as text; cells of other types as they print. `unknown_column` names the known ones.
+pub(crate) fn read_text_column(file: &Path, name: &str) -> Result<Vec<Option<String>>> {
+    let source = File::open(file).map_err(Error::io("cannot read", file))?;
+    let mut reader = ParquetReader::new(source);
+    let schema = reader.schema().map_err(|e| broken("bad_table", file, &e))?;
+    if !schema.contains(name) {
+        let names: Vec<_> = schema.iter_names().map(|name| format!("`{name}`")).collect();
+        return Err(
+            Error::data("unknown_column", format!("there is no column `{name}`"))
+                .in_file(file)
+                .hint(format!("take one of {}", names.join(", "))),
+        );
+    }
+    let text = || {
+        let frame = reader.with_columns(Some(vec![name.to_owned()])).finish()?;
+        let column = frame.column(name)?.cast(&DataType::String)?;
+        let text = column.str()?.iter().map(|cell| cell.map(str::to_owned)).collect();
+        PolarsResult::Ok(text)
+    };
+    text().map_err(|e| broken("bad_table", file, &e))
+}
+
 fn column(frame: &DataFrame, name: &str, dtype: &DataType, file: &Path) -> Result<Column> {
     let column = frame.column(name).map_err(|e| broken("bad_table", file, &e))?;
     if column.dtype() != dtype || column.null_count() > 0 {

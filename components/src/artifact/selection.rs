@@ -35,8 +35,8 @@ pub struct SelectionDetails {
     pub kept: u64,
     /// Number of items there were to choose from.
     pub of: u64,
-    /// The least extreme score among those kept by rank, before any noise.
-    pub threshold: f64,
+    /// The least extreme score among those kept by rank; none if all were drawn by chance.
+    pub threshold: Option<f64>,
     /// Share of kept items whose score is below zero.
     pub negative: f64,
     /// The scores it was made from.
@@ -97,7 +97,7 @@ mod tests {
                 item: Item::Document,
                 kept: 2,
                 of: 4,
-                threshold: 0.25,
+                threshold: Some(0.25),
                 negative: 0.0,
                 scores: source("score.random/k"),
                 column: "score".to_owned(),

@@ -38,13 +38,37 @@ struct Rows {
     standard_error: Vec<Option<f64>>,
 }
 
+/// Instances as runs that share variant, metric and group, so that names are kept once a run.
 #[derive(Debug, Clone, Default)]
 struct Instances {
-    variant: Vec<String>,
-    metric: Vec<String>,
-    group: Vec<Option<String>>,
+    runs: Vec<Run>,
     instance: Vec<u64>,
     value: Vec<f64>,
+}
+
+#[derive(Debug, Clone)]
+struct Run {
+    variant: String,
+    metric: String,
+    group: Option<String>,
+    length: usize,
+}
+
+impl Instances {
+    fn frame(&self) -> DataFrame {
+        fn repeated<'a, T: Copy>(runs: &'a [Run], get: impl Fn(&'a Run) -> T) -> Vec<T> {
+            runs.iter()
+                .flat_map(|run| std::iter::repeat_n(get(run), run.length))
+                .collect()
+        }
+        frame(vec![
+            Column::new("variant".into(), repeated(&self.runs, |run| run.variant.as_str())),
+            Column::new("metric".into(), repeated(&self.runs, |run| run.metric.as_str())),
+            Column::new("group".into(), repeated(&self.runs, |run| run.group.as_deref())),
+            Column::new("instance".into(), &self.instance),
+            Column::new("value".into(), &self.value),
+        ])
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -68,6 +92,24 @@ pub struct Place<'a> {
     pub group: Option<&'a str>,
 }
 
+impl<'a> Place<'a> {
+    /// Over all of the data.
+    pub fn of(variant: &'a str, metric: &'a str) -> Self {
+        Self {
+            variant,
+            metric,
+            group: None,
+        }
+    }
+
+    /// Over `group` only.
+    #[must_use]
+    pub fn within(mut self, group: Option<&'a str>) -> Self {
+        self.group = group;
+        self
+    }
+}
+
 impl Table {
     /// Adds a figure without instances.
     pub fn figure(&mut self, place: Place, value: f64, n: u64, standard_error: Option<f64>) {
@@ -83,25 +125,26 @@ impl Table {
     /// Adds a figure that is the mean of its instances' parts, and the instances.
     pub fn mean(&mut self, place: Place, instances: &[u64], parts: &[f64]) {
         let value = parts.iter().sum::<f64>() / parts.len() as f64;
-        self.with_instances(place, value, instances, parts);
+        self.estimate(place, value, instances, parts);
     }
 
     /// Adds the weighted mean Σwx / Σw, and every instance's part in it (see [`ratio`]).
     pub fn weighted_mean(&mut self, place: Place, instances: &[u64], values: &[f64], weights: &[f64]) {
         let (value, parts) = ratio(values, weights);
-        self.with_instances(place, value, instances, &parts);
+        self.estimate(place, value, instances, &parts);
     }
 
-    fn with_instances(&mut self, place: Place, value: f64, instances: &[u64], parts: &[f64]) {
+    /// Adds a figure, and every instance's part in it; the parts must average to it.
+    pub fn estimate(&mut self, place: Place, value: f64, instances: &[u64], parts: &[f64]) {
         self.figure(place, value, parts.len() as u64, bootstrap_error(parts));
-        let all = &mut self.instances;
-        let repeat = |text: &str| std::iter::repeat_n(text.to_owned(), parts.len());
-        all.variant.extend(repeat(place.variant));
-        all.metric.extend(repeat(place.metric));
-        all.group
-            .extend(std::iter::repeat_n(place.group.map(str::to_owned), parts.len()));
-        all.instance.extend(instances);
-        all.value.extend(parts);
+        self.instances.runs.push(Run {
+            variant: place.variant.to_owned(),
+            metric: place.metric.to_owned(),
+            group: place.group.map(str::to_owned),
+            length: parts.len(),
+        });
+        self.instances.instance.extend(instances);
+        self.instances.value.extend(parts);
     }
 
     /// Adds a histogram of `column` with one series a group. All groups share the bins; values must be finite.
@@ -147,16 +190,8 @@ impl Table {
             Column::new("standard_error".into(), &rows.standard_error),
         ];
         write_parquet(&folder.join(TABLE), &mut frame(columns))?;
-        let all = &self.instances;
-        if !all.value.is_empty() {
-            let columns = vec![
-                Column::new("variant".into(), &all.variant),
-                Column::new("metric".into(), &all.metric),
-                Column::new("group".into(), &all.group),
-                Column::new("instance".into(), &all.instance),
-                Column::new("value".into(), &all.value),
-            ];
-            write_parquet(&folder.join(INSTANCES), &mut frame(columns))?;
+        if !self.instances.runs.is_empty() {
+            write_parquet(&folder.join(INSTANCES), &mut self.instances.frame())?;
             files.push(INSTANCES);
         }
         let bins = &self.histogram;
@@ -212,12 +247,7 @@ mod tests {
     fn rows_keep_their_order_and_instances_average_to_the_value() {
         let mut table = Table::default();
         for variant in ["student[b]", "student[a]"] {
-            let place = Place {
-                variant,
-                metric: "loss",
-                group: None,
-            };
-            table.weighted_mean(place, &[3, 9], &[1.0, 2.0], &[1.0, 3.0]);
+            table.weighted_mean(Place::of(variant, "loss"), &[3, 9], &[1.0, 2.0], &[1.0, 3.0]);
         }
         let (_folder, artifact) = written(&table);
         let rows = read_table(&artifact).expect("reads");

@@ -1,5 +1,19 @@
-//! One number an item, for choosing by. In every score column called `score`, higher is kept.
+//! One number an item, for choosing by. In every column called `score`, higher is kept.
 
+mod common;
 mod difference;
+mod logprobs;
+mod miniplm;
+mod nll;
+mod perplexity;
+mod random;
 
+pub use common::Reduction;
 pub use difference::score_difference;
+pub use logprobs::Logprobs;
+pub use miniplm::MiniPlm;
+pub use perplexity::Perplexity;
+pub use random::Random;
+
+pub(crate) use common::batch_size;
+pub(crate) use nll::{Part, Work};

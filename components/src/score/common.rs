@@ -1,0 +1,83 @@
+//! What the scorers by models share.
+
+use super::nll::ItemNll;
+use crate::artifact::{Item, Scores};
+use crate::component::{Estimate, Size, Sizes};
+use crate::{Artifact, Context, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How an item's token losses become one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reduction {
+    /// Their mean over the scored tokens.
+    #[default]
+    Mean,
+    /// Their sum.
+    Sum,
+}
+
+impl Reduction {
+    /// The number of one item, in nats.
+    pub(super) fn of(self, item: &ItemNll) -> f64 {
+        match self {
+            Self::Mean => item.mean(),
+            Self::Sum => item.sum,
+        }
+    }
+
+    /// The numbers of all items.
+    pub(super) fn all(self, items: &[ItemNll]) -> Vec<f64> {
+        items.iter().map(|item| self.of(item)).collect()
+    }
+}
+
+/// Sequences that go through a model together, unless told otherwise.
+pub(crate) fn batch_size() -> usize {
+    16
+}
+
+/// How many tokens of each item were scored, as a column.
+pub(super) fn tokens(items: &[ItemNll]) -> Vec<f64> {
+    items.iter().map(|item| item.tokens as f64).collect()
+}
+
+/// Writes the main output: scores of `data`, whose column `primary` a selection takes.
+pub(super) fn write(
+    context: &Context,
+    data: &Artifact,
+    item: Item,
+    index: Vec<u64>,
+    primary: &str,
+    columns: Vec<(&str, Vec<f64>)>,
+) -> Result<()> {
+    let columns = columns
+        .into_iter()
+        .map(|(name, values)| (name.to_owned(), values));
+    let scores = Scores {
+        item,
+        primary: primary.to_owned(),
+        precision: context.precision,
+        index,
+        columns: columns.collect(),
+    };
+    scores.write(&context.output("")?, data.as_source())
+}
+
+/// What scoring `data` with `models` costs, with `columns` columns coming out.
+pub(super) fn estimate(sizes: &Sizes, data: &str, models: &[&str], columns: f64) -> Estimate {
+    let data = sizes.of(data);
+    let models = || models.iter().map(|model| sizes.of(model));
+    let scores = Size {
+        items: data.items,
+        bytes: data.items * 8.0 * (columns + 1.0),
+        ..Size::default()
+    };
+    Estimate {
+        outputs: BTreeMap::from([("", scores)]),
+        flops: models().map(|model| model.flops_per_token * data.tokens).sum(),
+        memory: models().map(|model| model.parameters * 4.0).fold(0.0, f64::max) + scores.bytes,
+    }
+}
