@@ -72,6 +72,7 @@ pub(super) fn estimate(sizes: &Sizes, data: &str, models: &[&str], columns: f64)
     let models = || models.iter().map(|model| sizes.of(model));
     let scores = Size {
         items: data.items,
+        tokens: data.tokens,
         bytes: data.items * 8.0 * (columns + 1.0),
         ..Size::default()
     };

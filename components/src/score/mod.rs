@@ -12,6 +12,7 @@ pub use common::Reduction;
 pub use difference::score_difference;
 pub use logprobs::Logprobs;
 pub use miniplm::MiniPlm;
+pub use nll::masked_sum;
 pub use perplexity::Perplexity;
 pub use random::Random;
 

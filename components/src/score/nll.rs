@@ -290,8 +290,8 @@ fn split(block: &Block, segments: &[Segment], nll_t: &[f64], mask_t: &[f32]) -> 
     let part = |segment: &Segment| {
         let tokens = from.max(1)..from + segment.tokens as usize;
         from = tokens.end;
-        let scored = tokens.map(|token| token - 1).filter(|&t| mask_t[t] != 0.0);
-        let (nll, tokens) = scored.fold((0.0, 0), |(sum, n), t| (sum + nll_t[t], n + 1));
+        let positions = tokens.start - 1..tokens.end.max(tokens.start) - 1;
+        let (nll, tokens) = masked_sum(&nll_t[positions.clone()], &mask_t[positions]);
         Part {
             block: block.index,
             document: segment.document,
@@ -300,6 +300,12 @@ fn split(block: &Block, segments: &[Segment], nll_t: &[f64], mask_t: &[f32]) -> 
         }
     };
     segments.iter().map(part).collect()
+}
+
+/// Σ_t mask_t · nll_t and Σ_t mask_t (MiniPLM, sheet 2.3): their quotient is an item's mean loss.
+pub fn masked_sum(nll_t: &[f64], mask_t: &[f32]) -> (f64, u64) {
+    let scored = nll_t.iter().zip(mask_t).filter(|(_, mask)| **mask != 0.0);
+    scored.fold((0.0, 0), |(sum, tokens), (nll, _)| (sum + nll, tokens + 1))
 }
 
 fn write_parts(file: &Path, parts: &[Part]) -> Result<()> {
