@@ -1,6 +1,6 @@
 //! Every component there is, in the order of the reference pages.
 
-use crate::{Descriptor, corpus, tokenizer, tokens, train};
+use crate::{Descriptor, corpus, evaluate, score, select, tokenizer, tokens, train};
 
 /// The registry.
 pub const COMPONENTS: &[Descriptor] = &[
@@ -9,6 +9,13 @@ pub const COMPONENTS: &[Descriptor] = &[
     Descriptor::of::<tokenizer::Load>(),
     Descriptor::of::<tokens::Pack>(),
     Descriptor::of::<train::Lm>(),
+    Descriptor::of::<score::Logprobs>(),
+    Descriptor::of::<score::Perplexity>(),
+    Descriptor::of::<score::MiniPlm>(),
+    Descriptor::of::<score::Random>(),
+    Descriptor::of::<select::Top>(),
+    Descriptor::of::<evaluate::LmLoss>(),
+    Descriptor::of::<evaluate::SelectionQuality>(),
 ];
 
 /// The component called `name`.

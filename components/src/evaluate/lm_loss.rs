@@ -76,7 +76,7 @@ data = "@clean_tokens.valid"
             ..Size::default()
         };
         Estimate {
-            outputs: BTreeMap::from([("", table)]),
+            outputs: BTreeMap::from([(String::new(), table)]),
             flops: models
                 .iter()
                 .map(|model| model.flops_per_token * data.tokens)

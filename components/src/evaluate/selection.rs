@@ -90,7 +90,7 @@ good = ["good"]
             ..Size::default()
         };
         Estimate {
-            outputs: BTreeMap::from([("", table)]),
+            outputs: BTreeMap::from([(String::new(), table)]),
             memory: 4.0 * table.bytes,
             ..Estimate::default()
         }

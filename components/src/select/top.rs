@@ -194,7 +194,7 @@ keep = 0.5
             ..Size::default()
         };
         Estimate {
-            outputs: BTreeMap::from([("", selection)]),
+            outputs: BTreeMap::from([(String::new(), selection)]),
             memory: scores.items * 40.0,
             ..Estimate::default()
         }
