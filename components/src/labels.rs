@@ -1,7 +1,7 @@
 //! What a column of a corpus says of its documents, and through them of blocks. Evaluations open it, and a selection
 //! whose quotas name a column; scores and training never do.
 
-use crate::artifact::Item;
+use crate::artifact::{DOCUMENTS_FILE, Item, View};
 use crate::table::read_text_column;
 use crate::tokens::Blocks;
 use crate::{Artifact, Context, Error, Kind, Result};
@@ -20,8 +20,8 @@ pub(crate) struct Labels {
 impl Labels {
     /// Reads `column` of the corpus behind `documents`.
     pub(crate) fn read(documents: Artifact, column: &str, context: &Context) -> Result<Self> {
-        let corpus = root(documents, context)?.expect(&[Kind::Corpus])?;
-        let cells = read_text_column(&corpus.path.join("documents.parquet"), column)?;
+        let corpus = View::open(&documents, context)?.source.expect(&[Kind::Corpus])?;
+        let cells = read_text_column(&corpus.path.join(DOCUMENTS_FILE), column)?;
         let name = |cell: &Option<String>| cell.clone().unwrap_or_else(|| NONE.to_owned());
         let cells: Vec<String> = cells.iter().map(name).collect();
         let names: Vec<String> = cells
@@ -54,7 +54,7 @@ impl Labels {
         if packed.fingerprint == self.fingerprint {
             return Ok(());
         }
-        let corpus = root(context.open_source(packed)?, context)?;
+        let corpus = View::open(&context.open_source(packed)?, context)?.source;
         self.check_corpus(&corpus)
     }
 
@@ -79,7 +79,7 @@ pub(crate) struct ItemLabels {
 impl ItemLabels {
     /// For items of `kind` in `source`: tokens, a corpus, or a selection from either.
     pub(crate) fn new(labels: Labels, item: Item, source: Artifact, context: &Context) -> Result<Self> {
-        let source = root(source, context)?;
+        let source = View::open(&source, context)?.source;
         let blocks = if source.header.kind == Kind::Tokens {
             let blocks = Blocks::open(&source, context)?;
             labels.check_blocks(&blocks, context)?;
@@ -117,18 +117,4 @@ impl ItemLabels {
         let better = |best: usize, label: usize| if shares[label] > shares[best] { label } else { best };
         (0..shares.len()).fold(0, better)
     }
-}
-
-/// What a chain of selections ends at: the tokens or the corpus.
-pub(crate) fn root(mut artifact: Artifact, context: &Context) -> Result<Artifact> {
-    while artifact.header.kind == Kind::Selection {
-        let source = artifact.header.source.clone().ok_or_else(|| {
-            Error::data(
-                "bad_artifact",
-                format!("`{}` does not say what it selects from", artifact.label),
-            )
-        })?;
-        artifact = context.open_source(&source)?;
-    }
-    Ok(artifact)
 }

@@ -118,7 +118,7 @@ fn scores_agree_with_the_fixture() {
     for case in errors {
         case.prose(&["why"]);
         let sequence: Vec<u32> = case.get("sequence").read();
-        let error = collate(&[sequence], width, pad).err().expect("a mistake");
+        let error = collate(&[sequence], width, pad).expect_err("a mistake");
         assert_eq!(error.code(), case.get("error").read::<String>());
     }
     golden.finish();

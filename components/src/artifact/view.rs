@@ -53,18 +53,7 @@ fn below(selection: &Artifact, context: &Context) -> Result<Artifact> {
         )
         .in_file(&selection.path)
     })?;
-    let mut found = context.services.artifact_at(&source.location)?;
-    if found.header.fingerprint != source.fingerprint {
-        return Err(Error::data(
-            "fingerprint_mismatch",
-            format!(
-                "`{}` was selected from another version of `{}`",
-                selection.label, source.location
-            ),
-        )
-        .in_file(&found.path)
-        .hint("delete the folder of the selection; the next run makes it again"));
-    }
+    let mut found = context.open_source(source)?;
     found.label.clone_from(&selection.label);
     Ok(found)
 }

@@ -3,11 +3,11 @@
 //! Everything else follows from these parts: a block's or a document's figures are sums of them, and so are a label's.
 //! Work goes in chunks of blocks; each finished chunk is a file in the scratch folder, so that a restart goes on from it.
 
-use crate::artifact::Item;
+use crate::artifact::{Item, Segment};
 use crate::flops::forward_flops;
 use crate::model::{self, Loaded, ModelDetails, token_nll};
 use crate::table::{f64_column, frame, read_parquet, u64_column, write_parquet};
-use crate::tokens::{Block, Blocks, Segment, collate};
+use crate::tokens::{Block, Blocks, collate};
 use crate::{Artifact, Context, Error, Result};
 use polars::prelude::Column;
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,7 +67,7 @@ impl<'a> Work<'a> {
         item: Item,
         batch_size: usize,
     ) -> Result<Self> {
-        if blocks.len() == 0 {
+        if blocks.is_empty() {
             return Err(Error::data("empty_input", "there are no blocks to score"));
         }
         let pad = blocks.details().eos_id;
@@ -115,7 +115,7 @@ impl<'a> Work<'a> {
         let details: ModelDetails = model.details()?;
         let tokens = self.blocks.details();
         let label = &model.label;
-        if u64::from(tokens.vocab_size) > details.vocab_size as u64 {
+        if tokens.vocab_size as usize > details.vocab_size {
             return Err(Error::data(
                 "vocab_mismatch",
                 format!(
