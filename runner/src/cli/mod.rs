@@ -5,6 +5,7 @@
 mod components;
 mod load;
 mod plan;
+mod report;
 mod run;
 mod runs;
 mod schema;
@@ -31,6 +32,7 @@ enum Verb {
     Run(run::Arguments),
     Runs(runs::Arguments),
     Show(show::Arguments),
+    Report(report::Arguments),
     Components(components::Arguments),
     Schema(schema::Arguments),
 }
@@ -53,6 +55,7 @@ pub fn main() -> Exit {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Runs(arguments) => runs::run(&arguments),
         Verb::Show(arguments) => show::run(&arguments),
+        Verb::Report(arguments) => report::run(&arguments),
         Verb::Components(arguments) => components::run(&arguments),
         Verb::Schema(arguments) => schema::run(&arguments),
     }

@@ -1,9 +1,14 @@
 //! Reports: tables, plots and Markdown from what a run left behind.
+//!
+//! A report is made of stored tables alone: rendering again gives the same bytes.
 
-/// Names of the built-in templates.
-pub const TEMPLATES: &[&str] = &["comparison"];
+mod context;
+mod data;
+mod plots;
+mod render;
+mod reported;
+mod write;
 
-/// Writes the report.
-pub fn write(_: &crate::execute::RunFolder) -> Result<Vec<crate::execute::record::Verdict>, std::io::Error> {
-    Ok(Vec::new())
-}
+pub use data::ReportError;
+pub use render::TEMPLATES;
+pub use write::{write, write_several};

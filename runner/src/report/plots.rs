@@ -1,0 +1,238 @@
+//! SVG plots: loss curves, and score histograms by label. Lines differ by colour and by dash.
+
+use super::data::{Bin, Curve, ReportError};
+use plotters::element::DashedPathElement;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+/// Okabe and Ito's colours, which people with any colour vision tell apart.
+const COLOURS: [RGBColor; 8] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
+    RGBColor(230, 159, 0),
+    RGBColor(100, 100, 100),
+    RGBColor(0, 0, 0),
+];
+/// Dash and gap lengths; 0 is an unbroken line.
+const DASHES: [(u32, u32); 4] = [(0, 0), (8, 4), (3, 3), (12, 3)];
+const SIZE: (u32, u32) = (860, 420);
+const LEGEND: u32 = 210;
+
+/// A line with its name.
+struct Line {
+    name: String,
+    points: Vec<(f64, f64)>,
+}
+
+/// Training and validation loss of the variants of one step over tokens.
+pub(super) fn loss_curves(title: &str, curves: &[&Curve]) -> Result<Option<String>, ReportError> {
+    let mut lines = Vec::new();
+    for curve in curves {
+        for split in ["train", "valid"] {
+            if let Some(points) = curve.points.get(&(split.to_owned(), "loss".to_owned())) {
+                let points = if split == "train" {
+                    smoothed(points)
+                } else {
+                    points.clone()
+                };
+                let name = if curves.len() == 1 {
+                    split.to_owned()
+                } else {
+                    format!("{} {split}", short(&curve.step))
+                };
+                lines.push(Line { name, points });
+            }
+        }
+    }
+    draw(
+        title,
+        "tokens trained on (thousands)",
+        "loss (nats a token)",
+        &scaled(lines),
+    )
+}
+
+fn scaled(lines: Vec<Line>) -> Vec<Line> {
+    let thousand = |line: Line| Line {
+        points: line.points.iter().map(|(x, y)| (x / 1e3, *y)).collect(),
+        ..line
+    };
+    lines.into_iter().map(thousand).collect()
+}
+
+/// Means of at most a hundred stretches: single steps are noisy.
+fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let stretch = points.len().div_ceil(100).max(1);
+    let mean = |part: &[(f64, f64)], pick: fn(&(f64, f64)) -> f64| {
+        part.iter().map(pick).sum::<f64>() / part.len() as f64
+    };
+    points
+        .chunks(stretch)
+        .map(|part| (mean(part, |p| p.0), mean(part, |p| p.1)))
+        .collect()
+}
+
+/// Distributions of a score by label, each as the share of the label's own items in a bin.
+pub(super) fn histogram(title: &str, bins: &[&Bin]) -> Result<Option<String>, ReportError> {
+    let mut groups: Vec<&str> = Vec::new();
+    for bin in bins {
+        if !groups.contains(&bin.group.as_str()) {
+            groups.push(&bin.group);
+        }
+    }
+    let lines: Vec<Line> = groups
+        .iter()
+        .map(|group| {
+            let own: Vec<&&Bin> = bins.iter().filter(|bin| bin.group == *group).collect();
+            let total: f64 = own.iter().map(|bin| bin.count).sum();
+            let points = own
+                .iter()
+                .map(|bin| (f64::midpoint(bin.low, bin.high), bin.count / total.max(1.0)))
+                .collect();
+            Line {
+                name: format!("{group} ({total:.0})"),
+                points,
+            }
+        })
+        .collect();
+    draw(title, "score", "share of the label's items", &lines)
+}
+
+/// The part of a step's id in brackets, or all of it.
+fn short(id: &str) -> &str {
+    id.split_once('[')
+        .and_then(|(_, rest)| rest.strip_suffix(']'))
+        .unwrap_or(id)
+}
+
+fn draw(title: &str, x_name: &str, y_name: &str, lines: &[Line]) -> Result<Option<String>, ReportError> {
+    let all = || {
+        lines
+            .iter()
+            .flat_map(|line| &line.points)
+            .filter(|(x, y)| x.is_finite() && y.is_finite())
+    };
+    let Some((x_range, y_range)) = range(all().map(|p| p.0)).zip(range(all().map(|p| p.1))) else {
+        return Ok(None);
+    };
+    let mut svg = String::new();
+    paint(&mut svg, title, [x_name, y_name], lines, x_range, y_range)
+        .map_err(|e| ReportError::Plot(e.to_string()))?;
+    Ok(Some(svg))
+}
+
+fn range(values: impl Iterator<Item = f64>) -> Option<std::ops::Range<f64>> {
+    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
+        (low.min(v), high.max(v))
+    });
+    let room = ((high - low) * 0.04).max(1e-9);
+    (low <= high).then_some(low - room..high + room)
+}
+
+fn paint(
+    svg: &mut String,
+    title: &str,
+    [x_name, y_name]: [&str; 2],
+    lines: &[Line],
+    x_range: std::ops::Range<f64>,
+    y_range: std::ops::Range<f64>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+    area.fill(&WHITE)?;
+    let (plot, legend) = area.split_horizontally(SIZE.0 - LEGEND);
+    let mut chart = ChartBuilder::on(&plot)
+        .caption(title, ("sans-serif", 17))
+        .margin(12)
+        .x_label_area_size(44)
+        .y_label_area_size(64)
+        .build_cartesian_2d(x_range, y_range)?;
+    chart
+        .configure_mesh()
+        .x_desc(x_name)
+        .y_desc(y_name)
+        .axis_desc_style(("sans-serif", 14))
+        .label_style(("sans-serif", 12))
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(BLACK.mix(0.10))
+        .x_labels(8)
+        .y_labels(8)
+        .draw()?;
+    for (i, line) in lines.iter().enumerate() {
+        let style = COLOURS[i % COLOURS.len()].stroke_width(2);
+        let (dash, gap) = DASHES[(i / COLOURS.len() + i) % DASHES.len()];
+        let points = line.points.iter().copied();
+        if dash == 0 {
+            chart.draw_series(LineSeries::new(points, style))?;
+        } else {
+            chart.draw_series(DashedLineSeries::new(points, dash, gap, style))?;
+        }
+        let y = 46 + 22 * i as i32;
+        let sample = [(0, y), (30, y)];
+        if dash == 0 {
+            legend.draw(&PathElement::new(sample, style))?;
+        } else {
+            legend.draw(&DashedPathElement::new(sample, dash, gap, style))?;
+        }
+        let anchor = Pos::new(HPos::Left, VPos::Center);
+        legend.draw(&Text::new(
+            line.name.clone(),
+            (38, y),
+            ("sans-serif", 13)
+                .into_font()
+                .into_text_style(&legend)
+                .pos(anchor),
+        ))?;
+    }
+    area.present()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn curve(step: &str) -> Curve {
+        let points = (0..300)
+            .map(|i| (f64::from(i) * 10.0, 5.0 - f64::from(i) * 0.01))
+            .collect();
+        let points = BTreeMap::from([(("train".to_owned(), "loss".to_owned()), points)]);
+        Curve {
+            step: step.into(),
+            points,
+            details: serde_json::Value::Null,
+        }
+    }
+
+    #[test]
+    fn a_plot_names_its_axes_and_lines_and_is_the_same_each_time() {
+        let (a, b) = (curve("s[uniform]"), curve("s[miniplm]"));
+        let svg = loss_curves("student", &[&a, &b]).unwrap().unwrap();
+        for text in [
+            "uniform train",
+            "miniplm train",
+            "loss (nats a token)",
+            "tokens trained on",
+        ] {
+            assert!(svg.contains(text), "{text}");
+        }
+        assert_eq!(loss_curves("student", &[&a, &b]).unwrap().unwrap(), svg);
+    }
+
+    #[test]
+    fn nothing_to_draw_is_no_plot() {
+        assert!(loss_curves("none", &[]).unwrap().is_none());
+        assert!(histogram("none", &[]).unwrap().is_none());
+    }
+
+    #[test]
+    fn smoothing_keeps_the_mean_and_leaves_few_points() {
+        let points: Vec<(f64, f64)> = (0..1000).map(|i| (f64::from(i), f64::from(i % 2))).collect();
+        let smooth = smoothed(&points);
+        assert_eq!(smooth.len(), 100);
+        assert!(smooth.iter().all(|(_, y)| (y - 0.5).abs() < 1e-12));
+    }
+}

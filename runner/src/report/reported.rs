@@ -1,0 +1,73 @@
+//! Figures that papers report. Only what stands in a paper's text or its authors' repository is kept.
+
+use polars::prelude::{CsvReader, DataType, SerReader};
+use std::io::Cursor;
+
+/// A reported figure.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Figure {
+    pub(super) setting: String,
+    pub(super) method: String,
+    pub(super) model: String,
+    pub(super) dataset: String,
+    pub(super) metric: String,
+    pub(super) value: f64,
+}
+
+/// The sheets there are figures of.
+const SHEETS: [(&str, &str); 1] = [("miniplm", include_str!("../../../reports/reported/miniplm.csv"))];
+
+/// The figures reported by a paper; empty for one that is not known.
+pub(super) fn figures(paper: &str) -> Vec<Figure> {
+    let sheet = SHEETS.iter().find(|(name, _)| *name == paper);
+    sheet.and_then(|(_, text)| parse(text)).unwrap_or_default()
+}
+
+fn parse(text: &str) -> Option<Vec<Figure>> {
+    let frame = CsvReader::new(Cursor::new(text.as_bytes())).finish().ok()?;
+    let column = |name: &str| -> Option<Vec<String>> {
+        let column = frame.column(name).ok()?.cast(&DataType::String).ok()?;
+        Some(
+            column
+                .str()
+                .ok()?
+                .iter()
+                .map(|value| value.unwrap_or_default().to_owned())
+                .collect(),
+        )
+    };
+    let names = ["setting", "method", "model", "dataset", "metric", "value"].map(column);
+    let [setting, method, model, dataset, metric, value] = names;
+    let (setting, method, model, dataset, metric) = (setting?, method?, model?, dataset?, metric?);
+    let rows = value?.into_iter().enumerate().filter_map(|(i, value)| {
+        Some(Figure {
+            setting: setting[i].clone(),
+            method: method[i].clone(),
+            model: model[i].clone(),
+            dataset: dataset[i].clone(),
+            metric: metric[i].clone(),
+            value: value.parse().ok()?,
+        })
+    });
+    Some(rows.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_main_figures_of_miniplm_are_there_and_only_checked_ones() {
+        let figures = figures("miniplm");
+        let find = |method: &str, model: &str| {
+            let wanted = |f: &&Figure| f.method == method && f.model == model && f.dataset == "average-9";
+            figures.iter().find(wanted).map(|figure| figure.value)
+        };
+        assert_eq!(find("Pre-Train w/o KD", "Qwen-200M"), Some(39.9));
+        assert_eq!(find("MiniPLM", "Qwen-200M"), Some(41.3));
+        for line in SHEETS[0].1.lines().skip(1) {
+            assert!(line.ends_with(",paper-text") || line.ends_with(",repo"), "{line}");
+        }
+        assert!(super::figures("unknown").is_empty());
+    }
+}

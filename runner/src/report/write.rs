@@ -1,0 +1,167 @@
+//! Judging the claims, drawing the plots, writing the report.
+
+use super::context::{Plot, context};
+use super::data::{Bin, Curve, ReportError, RunData, failed};
+use super::plots;
+use super::render::render;
+use crate::claims::judge;
+use crate::execute::RunFolder;
+use crate::execute::record::{Verdict, write_atomically};
+use polars::prelude::{Column, DataFrame, ParquetWriter};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Writes a run's report into its folder, notes the verdicts in its record, and gives them.
+pub fn write(folder: &RunFolder) -> Result<Vec<Verdict>, ReportError> {
+    let data = RunData::read(folder)?;
+    let mut record = data.record.clone();
+    let (_, verdicts) = write_runs(&[data], &folder.path)?;
+    record.verdicts.clone_from(&verdicts);
+    folder
+        .save(&record)
+        .map_err(|e| failed(&folder.record_file())(e.to_string()))?;
+    Ok(verdicts)
+}
+
+/// Writes one report over several runs into a folder, and gives its file. Runs that differ only in the seed are judged
+/// together.
+pub fn write_several(folders: &[RunFolder], to: &Path) -> Result<(PathBuf, Vec<Verdict>), ReportError> {
+    let runs = folders.iter().map(RunData::read).collect::<Result<Vec<_>, _>>()?;
+    write_runs(&runs, to)
+}
+
+fn write_runs(runs: &[RunData], to: &Path) -> Result<(PathBuf, Vec<Verdict>), ReportError> {
+    let folder = to.join("plots");
+    fs::create_dir_all(&folder).map_err(|e| failed(&folder)(e.to_string()))?;
+    let verdicts = verdicts(runs);
+    let plots = draw(runs, &folder)?;
+    write_verdicts(&to.join("verdicts.parquet"), &verdicts)?;
+    let text = render(&runs[0].spec.report.template, &context(runs, &verdicts, &plots))?;
+    let file = to.join("report.md");
+    write_atomically(&file, text.as_bytes()).map_err(|e| failed(&file)(e.to_string()))?;
+    Ok((file, verdicts))
+}
+
+/// The verdicts over all runs if they are seeds of one experiment, else those of the first run.
+fn verdicts(runs: &[RunData]) -> Vec<Verdict> {
+    let head = |run: &RunData| run.spec.experiment.name.clone();
+    let seeds: BTreeSet<u64> = runs.iter().map(|run| run.spec.experiment.seed).collect();
+    let are_seeds = seeds.len() == runs.len() && runs.iter().all(|run| head(run) == head(&runs[0]));
+    let judged = if are_seeds { runs } else { &runs[..1] };
+    let of = |claim: &crate::spec::Claim| {
+        let group = claim.group.as_deref();
+        let measured = judged.iter().map(|run| {
+            let measure = |variant: &str| run.measured(&claim.metric, group, variant);
+            (measure(&claim.better), measure(&claim.than))
+        });
+        judge(claim, &measured.collect::<Vec<_>>(), runs[0].spec.experiment.seed)
+    };
+    runs[0].spec.claims.iter().map(of).collect()
+}
+
+fn draw(runs: &[RunData], folder: &Path) -> Result<Vec<Plot>, ReportError> {
+    let mut drawn = Vec::new();
+    for run in runs {
+        let suffix = if runs.len() > 1 {
+            format!("-{}", run.record.id)
+        } else {
+            String::new()
+        };
+        let mut put = |name: String, title: String, kind, svg: Option<String>| {
+            let Some(svg) = svg else { return Ok(()) };
+            let name = format!("{name}{suffix}.svg");
+            let file = folder.join(&name);
+            fs::write(&file, svg).map_err(|e| failed(&file)(e.to_string()))?;
+            drawn.push(Plot {
+                title,
+                file: format!("plots/{name}"),
+                kind,
+            });
+            Ok(())
+        };
+        for step in distinct(run.curves.iter().map(|curve| base(&curve.step))) {
+            let curves: Vec<&Curve> = run
+                .curves
+                .iter()
+                .filter(|curve| base(&curve.step) == step)
+                .collect();
+            let title = format!("Loss of {step}");
+            put(
+                format!("loss-{}", plain(step)),
+                title.clone(),
+                "loss",
+                plots::loss_curves(&title, &curves)?,
+            )?;
+        }
+        for table in &run.tables {
+            for variant in distinct(table.histogram.iter().map(|bin| bin.variant.as_str())) {
+                let bins: Vec<&Bin> = table
+                    .histogram
+                    .iter()
+                    .filter(|bin| bin.variant == variant)
+                    .collect();
+                let title = format!("Scores of {variant} by label");
+                put(
+                    format!("scores-{}", plain(variant)),
+                    title.clone(),
+                    "scores",
+                    plots::histogram(&title, &bins)?,
+                )?;
+            }
+        }
+    }
+    Ok(drawn)
+}
+
+fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut all = Vec::new();
+    names.for_each(|name| {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    });
+    all
+}
+
+/// A step's name without its variant.
+fn base(id: &str) -> &str {
+    id.split('[').next().unwrap_or(id)
+}
+
+/// A name as it may stand in a file name and a link.
+fn plain(name: &str) -> String {
+    let kept = name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' });
+    kept.collect::<String>().trim_end_matches('-').to_owned()
+}
+
+fn write_verdicts(file: &Path, verdicts: &[Verdict]) -> Result<(), ReportError> {
+    let text = |name: &str, get: &dyn Fn(&Verdict) -> String| {
+        Column::new(name.into(), verdicts.iter().map(get).collect::<Vec<_>>())
+    };
+    let numbers = |name: &str, get: &dyn Fn(&Verdict) -> Option<f64>| {
+        Column::new(name.into(), verdicts.iter().map(get).collect::<Vec<_>>())
+    };
+    let columns = vec![
+        text("claim", &|v| v.claim.clone()),
+        text("outcome", &|v| v.outcome.name().to_owned()),
+        text("metric", &|v| v.metric.clone()),
+        text("group", &|v| v.group.clone().unwrap_or_default()),
+        text("better", &|v| v.better.clone()),
+        text("than", &|v| v.than.clone()),
+        numbers("better_value", &|v| v.better_value),
+        numbers("than_value", &|v| v.than_value),
+        numbers("difference", &|v| v.difference),
+        numbers("low", &|v| v.interval.map(|i| i.0)),
+        numbers("high", &|v| v.interval.map(|i| i.1)),
+        Column::new("n".into(), verdicts.iter().map(|v| v.n).collect::<Vec<_>>()),
+    ];
+    let mut frame = DataFrame::new(verdicts.len(), columns).map_err(|e| failed(file)(e.to_string()))?;
+    let out = fs::File::create(file).map_err(|e| failed(file)(e.to_string()))?;
+    ParquetWriter::new(out)
+        .finish(&mut frame)
+        .map_err(|e| failed(file)(e.to_string()))?;
+    Ok(())
+}
