@@ -64,7 +64,7 @@ def config_of(tied, groups):
 
 
 def decoder(config, seed):
-    """A model with drawn weights, rounded to 1/256: exact in every precision, and short in the file."""
+    """A model with drawn weights, rounded to 1/64: exact in every precision, and short in the file."""
     known = transformers.LlamaConfig(**{k: v for k, v in config.items() if k not in ("architectures", "torch_dtype")})
     # Its eager attention takes the softmax in float32, whatever the model's dtype; PyTorch's own does not.
     known._attn_implementation = "sdpa"
@@ -74,7 +74,7 @@ def decoder(config, seed):
         for _, parameter in sorted(model.named_parameters()):
             noise = torch.randn(parameter.shape, generator=drawn)
             value = 1.0 + 0.1 * noise if parameter.dim() == 1 else 0.3 * noise
-            parameter.copy_((256 * value).round() / 256)
+            parameter.copy_((64 * value).round() / 64)
     plain = model.eval()
     model = copy.deepcopy(plain)
     # transformers also takes norms and rotary frequencies in float32; the reference is float64 throughout.

@@ -118,10 +118,62 @@ impl Node<'_> {
         T::deserialize(self.value).unwrap_or_else(|e| panic!("{}{}: {e}", self.golden.name, self.pointer))
     }
 
+    /// The fields of an object, in the file's order.
+    pub fn entries(&self) -> Vec<(String, Self)> {
+        let map = self
+            .value
+            .as_object()
+            .unwrap_or_else(|| panic!("{}{} is no object", self.golden.name, self.pointer));
+        map.keys().map(|key| (key.clone(), self.get(key))).collect()
+    }
+
+    /// Nested lists of numbers as a tensor: its shape and its elements, row-major.
+    pub fn tensor(&self) -> (Vec<usize>, Vec<f64>) {
+        let value = self.read::<Value>();
+        let mut shape = Vec::new();
+        let mut first = &value;
+        while let Some(list) = first.as_array() {
+            shape.push(list.len());
+            first = &list[0];
+        }
+        let mut elements = Vec::new();
+        flatten(&value, &mut elements);
+        let size: usize = shape.iter().product();
+        assert_eq!(
+            elements.len(),
+            size,
+            "{}{} is ragged",
+            self.golden.name,
+            self.pointer
+        );
+        (shape, elements)
+    }
+
     /// Marks prose and provenance as read: what describes the fixture and cannot be checked.
     pub fn prose(&self, keys: &[&str]) {
         for key in keys {
             self.get(key).read::<Value>();
         }
+    }
+}
+
+fn flatten(value: &Value, elements: &mut Vec<f64>) {
+    match value {
+        Value::Array(list) => list.iter().for_each(|item| flatten(item, elements)),
+        number => elements.push(number.as_f64().expect("a tensor holds numbers")),
+    }
+}
+
+/// Fails, naming `what`, unless all of `found` is within `tolerance` of `expected`, relative to the largest element of
+/// `expected`.
+pub fn assert_close(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len(), "{what}: number of elements");
+    let largest = expected.iter().fold(0.0_f64, |largest, x| largest.max(x.abs()));
+    for (i, (x, y)) in found.iter().zip(expected).enumerate() {
+        let difference = (x - y).abs();
+        assert!(
+            difference <= tolerance * largest,
+            "{what}[{i}]: {x}, expected {y}; off by {difference:e}"
+        );
     }
 }

@@ -2,4 +2,4 @@
 
 mod golden;
 
-pub use golden::{Golden, Node};
+pub use golden::{Golden, Node, assert_close};

@@ -2,7 +2,6 @@
 
 use super::config::ModelConfig;
 use super::decoder::Decoder;
-use super::names::{from_named, to_named};
 use super::tensors::{read_tensors, write_tensors};
 use crate::artifact::{Source, write_header};
 use crate::{Artifact, Error, Kind, Precision, Result};
@@ -67,9 +66,8 @@ pub fn load(artifact: &Artifact, device: &Device, precision: Precision) -> Resul
     let config: ModelConfig = serde_json::from_slice(&text)
         .map_err(|error| Error::data("bad_config", error.to_string()).in_file(&file))?;
     let weights = artifact.path.join("model.safetensors");
-    let empty = Decoder::zeros(&config, precision, device);
-    let decoder =
-        from_named(empty, &config, read_tensors(&weights)?).map_err(|error| error.in_file(&weights))?;
+    let decoder = Decoder::from_named(&config, read_tensors(&weights)?, precision, device)
+        .map_err(|error| error.in_file(&weights))?;
     Ok(Loaded {
         config,
         decoder,
@@ -97,7 +95,7 @@ pub fn save(
     let text = serde_json::to_vec_pretty(&config).expect("a configuration is plain data");
     std::fs::write(&file, text).map_err(Error::io("cannot write", &file))?;
     let weights = folder.join("model.safetensors");
-    write_tensors(&weights, &to_named(&decoder, &config))?;
+    write_tensors(&weights, &decoder.to_named(&config))?;
     let (from, to) = (tokenizer.join("tokenizer.json"), folder.join("tokenizer.json"));
     std::fs::copy(&from, &to).map_err(Error::io("cannot copy", &from))?;
     let mut hasher = blake3::Hasher::new();

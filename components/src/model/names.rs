@@ -2,9 +2,9 @@
 
 use super::config::ModelConfig;
 use super::decoder::{Decoder, Layer};
-use crate::{Error, Result};
+use crate::{Error, Precision, Result};
 use burn::module::Param;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorCreationOptions, TensorData};
 use std::collections::BTreeMap;
 
 /// The parts of a fused weight: their names in the file and how many outputs each has.
@@ -44,94 +44,99 @@ fn layer_norms(layer: &Layer) -> [(&Param<Tensor<1>>, &'static str); 2] {
     ]
 }
 
-/// The weights under the names of the file, each matrix `[outputs, inputs]`.
-pub(crate) fn to_named(decoder: &Decoder, config: &ModelConfig) -> BTreeMap<String, TensorData> {
-    let mut named = BTreeMap::new();
-    named.insert(
-        "model.embed_tokens.weight".to_owned(),
-        decoder.embedding.val().into_data(),
-    );
-    named.insert("model.norm.weight".to_owned(), decoder.norm.val().into_data());
-    if let Some(head) = &decoder.head {
-        named.insert("lm_head.weight".to_owned(), head.val().into_data());
-    }
-    for (i, layer) in decoder.layers.iter().enumerate() {
-        for (param, parts) in layer_matrices(layer, config) {
-            let mut start = 0;
-            for (name, outputs) in parts {
-                let part = param.val().narrow(1, start, outputs).transpose();
-                named.insert(format!("model.layers.{i}.{name}.weight"), part.into_data());
-                start += outputs;
+impl Decoder {
+    /// The weights under Hugging Face's names, each matrix `[outputs, inputs]`, in the type they are held in.
+    pub fn to_named(&self, config: &ModelConfig) -> BTreeMap<String, TensorData> {
+        let mut named = BTreeMap::new();
+        named.insert(
+            "model.embed_tokens.weight".to_owned(),
+            self.embedding.val().into_data(),
+        );
+        named.insert("model.norm.weight".to_owned(), self.norm.val().into_data());
+        if let Some(head) = &self.head {
+            named.insert("lm_head.weight".to_owned(), head.val().into_data());
+        }
+        for (i, layer) in self.layers.iter().enumerate() {
+            for (param, parts) in layer_matrices(layer, config) {
+                let mut start = 0;
+                for (name, outputs) in parts {
+                    let part = param.val().narrow(1, start, outputs).transpose();
+                    named.insert(format!("model.layers.{i}.{name}.weight"), part.into_data());
+                    start += outputs;
+                }
+            }
+            for (param, name) in layer_norms(layer) {
+                named.insert(format!("model.layers.{i}.{name}.weight"), param.val().into_data());
             }
         }
-        for (param, name) in layer_norms(layer) {
-            named.insert(format!("model.layers.{i}.{name}.weight"), param.val().into_data());
-        }
+        named
     }
-    named
-}
 
-/// Puts named weights into a decoder of the same shape.
-///
-/// # Errors
-/// `missing_tensor` and `bad_shape`, naming the tensor.
-pub(crate) fn from_named(
-    mut decoder: Decoder,
-    config: &ModelConfig,
-    mut named: BTreeMap<String, TensorData>,
-) -> Result<Decoder> {
-    let mut take = |name: &str, shape: &[usize]| {
-        let data = named
-            .remove(name)
-            .ok_or_else(|| Error::data("missing_tensor", format!("there is no tensor `{name}`")))?;
-        if data.shape().as_slice() == shape {
-            return Ok(data);
-        }
-        let found = data.shape().as_slice();
-        Err(Error::data(
-            "bad_shape",
-            format!("tensor `{name}` is {found:?}; the configuration says {shape:?}"),
-        ))
-    };
-    let (v, d) = (config.vocab_size, config.hidden_size);
-    decoder.embedding = filled(decoder.embedding, take("model.embed_tokens.weight", &[v, d])?);
-    decoder.norm = filled(decoder.norm, take("model.norm.weight", &[d])?);
-    if let Some(head) = decoder.head.take() {
-        decoder.head = Some(filled(head, take("lm_head.weight", &[v, d])?));
-    }
-    for (i, layer) in decoder.layers.iter_mut().enumerate() {
-        let mut matrices = Vec::new();
-        for (param, parts) in layer_matrices(layer, config) {
-            let [inputs, _] = param.val().dims();
-            let mut columns = Vec::new();
-            for (name, outputs) in parts {
-                let data = take(&format!("model.layers.{i}.{name}.weight"), &[outputs, inputs])?;
-                columns.push(like(&param.val(), data).transpose());
+    /// A decoder of the weights that stand under Hugging Face's names, each matrix `[outputs, inputs]`, in any float type.
+    /// What the configuration has no place for is left out, as the head of a tied model.
+    ///
+    /// # Errors
+    /// `missing_tensor` and `bad_shape`, naming the tensor.
+    pub fn from_named(
+        config: &ModelConfig,
+        mut named: BTreeMap<String, TensorData>,
+        precision: Precision,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut decoder = Self::zeros(config, precision, device);
+        let mut take = |name: &str, shape: &[usize]| {
+            let data = named
+                .remove(name)
+                .ok_or_else(|| Error::data("missing_tensor", format!("there is no tensor `{name}`")))?;
+            if data.shape().as_slice() == shape {
+                return Ok(data);
             }
-            matrices.push(Tensor::cat(columns, 1));
+            let found = data.shape().as_slice();
+            Err(Error::data(
+                "bad_shape",
+                format!("tensor `{name}` is {found:?}; the configuration says {shape:?}"),
+            ))
+        };
+        let (v, d) = (config.vocab_size, config.hidden_size);
+        decoder.embedding = filled(decoder.embedding, take("model.embed_tokens.weight", &[v, d])?);
+        decoder.norm = filled(decoder.norm, take("model.norm.weight", &[d])?);
+        if let Some(head) = decoder.head.take() {
+            decoder.head = Some(filled(head, take("lm_head.weight", &[v, d])?));
         }
-        let mut norms = Vec::new();
-        for (param, name) in layer_norms(layer) {
-            norms.push(like(
-                &param.val(),
-                take(&format!("model.layers.{i}.{name}.weight"), &[d])?,
-            ));
+        for (i, layer) in decoder.layers.iter_mut().enumerate() {
+            let mut matrices = Vec::new();
+            for (param, parts) in layer_matrices(layer, config) {
+                let [inputs, _] = param.val().dims();
+                let mut columns = Vec::new();
+                for (name, outputs) in parts {
+                    let data = take(&format!("model.layers.{i}.{name}.weight"), &[outputs, inputs])?;
+                    columns.push(like(&param.val(), data).transpose());
+                }
+                matrices.push(Tensor::cat(columns, 1));
+            }
+            let mut norms = Vec::new();
+            for (param, name) in layer_norms(layer) {
+                norms.push(like(
+                    &param.val(),
+                    take(&format!("model.layers.{i}.{name}.weight"), &[d])?,
+                ));
+            }
+            let mut matrices = matrices.into_iter();
+            for param in [
+                &mut layer.qkv,
+                &mut layer.output,
+                &mut layer.gate_up,
+                &mut layer.down,
+            ] {
+                *param = Param::from_tensor(matrices.next().expect("four matrices were read"));
+            }
+            let mut norms = norms.into_iter();
+            for param in [&mut layer.attention_norm, &mut layer.feed_forward_norm] {
+                *param = Param::from_tensor(norms.next().expect("two norms were read"));
+            }
         }
-        let mut matrices = matrices.into_iter();
-        for param in [
-            &mut layer.qkv,
-            &mut layer.output,
-            &mut layer.gate_up,
-            &mut layer.down,
-        ] {
-            *param = Param::from_tensor(matrices.next().expect("four matrices were read"));
-        }
-        let mut norms = norms.into_iter();
-        for param in [&mut layer.attention_norm, &mut layer.feed_forward_norm] {
-            *param = Param::from_tensor(norms.next().expect("two norms were read"));
-        }
+        Ok(decoder)
     }
-    Ok(decoder)
 }
 
 fn filled<const D: usize>(param: Param<Tensor<D>>, data: TensorData) -> Param<Tensor<D>> {
@@ -140,6 +145,6 @@ fn filled<const D: usize>(param: Param<Tensor<D>>, data: TensorData) -> Param<Te
 
 /// The data as a tensor on the device and of the type of another, outside any graph.
 fn like<const D: usize, const E: usize>(other: &Tensor<D>, data: TensorData) -> Tensor<E> {
-    let options = burn::tensor::TensorCreationOptions::new(other.device()).with_dtype(other.dtype());
+    let options = TensorCreationOptions::new(other.device()).with_dtype(other.dtype());
     Tensor::from_data(data, options)
 }
