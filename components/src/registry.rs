@@ -4,7 +4,11 @@ use crate::{Descriptor, corpus, evaluate, score, select, tokenizer, tokens, trai
 
 /// The registry.
 pub const COMPONENTS: &[Descriptor] = &[
+    Descriptor::of::<corpus::Text>(),
     Descriptor::of::<corpus::Jsonl>(),
+    Descriptor::of::<corpus::Parquet>(),
+    Descriptor::of::<corpus::Mix>(),
+    Descriptor::of::<corpus::Split>(),
     Descriptor::of::<tokenizer::Train>(),
     Descriptor::of::<tokenizer::Load>(),
     Descriptor::of::<tokens::Pack>(),

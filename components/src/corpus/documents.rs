@@ -95,6 +95,21 @@ impl Documents {
         }
     }
 
+    /// Refuses a selection with weights, for work that could not carry them on. `weighted_selection`.
+    pub fn refuse_weights(&self) -> Result<()> {
+        if self.view.iter().flatten().all(|(_, weight)| *weight == 1.0) {
+            return Ok(());
+        }
+        Err(Error::data(
+            "weighted_selection",
+            format!(
+                "the selection of `{}` weights its documents, which would be lost here",
+                self.source.label
+            ),
+        )
+        .hint("pack the whole corpus and select from its tokens, or select without weights"))
+    }
+
     /// A column as labels, one for every document of the underlying corpus. `missing_column`.
     pub fn labels(&self, column: &str) -> Result<Vec<Option<String>>> {
         self.require(column)?;
@@ -108,7 +123,10 @@ impl Documents {
 
     /// The documents of the view in order, each with its row in the corpus, holding one row group at a time. Only the
     /// kept columns in `columns` are read, in that order. `missing_column`.
-    pub fn read(&self, columns: &[String]) -> Result<impl Iterator<Item = Result<(u64, Document)>>> {
+    pub fn read<'a>(
+        &'a self,
+        columns: &[String],
+    ) -> Result<impl Iterator<Item = Result<(u64, Document)>> + use<'a>> {
         columns.iter().try_for_each(|column| self.require(column))?;
         let mut reader = Reader {
             file: self.source.path.join(DOCUMENTS_FILE),

@@ -1,14 +1,25 @@
 //! Corpora: reading documents from files, mixing and splitting them, and reading them back.
 
 mod documents;
+mod footer;
 mod fractions;
 mod jsonl;
 mod lines;
+mod mix;
+#[cfg(test)]
+mod mix_tests;
+mod parquet;
 mod source;
+mod split;
+mod text;
 
 pub use documents::Documents;
 pub use fractions::{Fractions, Sampler};
 pub use jsonl::{Jsonl, JsonlParams};
+pub use mix::{Mix, MixParams, MixSource};
+pub use parquet::{Parquet, ParquetParams};
 pub use source::{Expect, OnBadLine};
+pub use split::{Split, SplitParams};
+pub use text::{SplitOn, Text, TextParams};
 
 pub(crate) use source::existing as existing_file;

@@ -111,16 +111,7 @@ boundary = "sentence"
     fn run(params: PackParams, context: &Context) -> Result<()> {
         let encoder = Encoder::open(&context.open(&params.tokenizer)?)?;
         let documents = Documents::open(&context.open(&params.corpus)?, context)?;
-        if (0..documents.len()).any(|position| documents.index(position).1 != 1.0) {
-            return Err(Error::data(
-                "weighted_selection",
-                format!(
-                    "`{}` weights its documents; blocks of several could not",
-                    params.corpus.as_str()
-                ),
-            )
-            .hint("pack the whole corpus and select from its tokens, or select without weights"));
-        }
+        documents.refuse_weights()?;
         let bos = params
             .bos_token
             .as_ref()
