@@ -17,11 +17,13 @@ pub fn sha256(bytes: &[u8]) -> String {
     for block in message.as_chunks::<64>().0 {
         compress(&mut state, block, &constants);
     }
-    state.iter().fold(String::new(), |hex, word| format!("{hex}{word:08x}"))
+    state
+        .iter()
+        .fold(String::new(), |hex, word| format!("{hex}{word:08x}"))
 }
 
 fn first_primes() -> [u32; 64] {
-    let is_prime = |n: &u32| (2..*n).take_while(|d| d * d <= *n).all(|d| n % d != 0);
+    let is_prime = |n: &u32| (2..*n).take_while(|d| d * d <= *n).all(|d| !n.is_multiple_of(d));
     let mut primes = (2..).filter(is_prime);
     std::array::from_fn(|_| primes.next().expect("there is no last prime"))
 }
@@ -44,10 +46,7 @@ fn compress(state: &mut [u32; 8], block: &[u8; 64], constants: &[u32; 64]) {
     for t in 16..64 {
         let s0 = w[t - 15].rotate_right(7) ^ w[t - 15].rotate_right(18) ^ (w[t - 15] >> 3);
         let s1 = w[t - 2].rotate_right(17) ^ w[t - 2].rotate_right(19) ^ (w[t - 2] >> 10);
-        w[t] = w[t - 16]
-            .wrapping_add(s0)
-            .wrapping_add(w[t - 7])
-            .wrapping_add(s1);
+        w[t] = w[t - 16].wrapping_add(s0).wrapping_add(w[t - 7]).wrapping_add(s1);
     }
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
     for t in 0..64 {
@@ -80,7 +79,7 @@ mod tests {
         );
         assert_eq!(
             sha256(b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
-            "248d6a61d20638b8e5c026930c3e6039a33ce45964ff21d419db06c167f5d6c1"
+            "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"
         );
     }
 }

@@ -45,7 +45,11 @@ fn pool_and_clean_set_share_no_document_and_are_labelled() {
     let (pool, clean) = (documents("pool.jsonl.gz"), documents("clean.jsonl.gz"));
     assert_eq!((pool.len(), clean.len()), (7000, 2650));
     let (in_pool, in_clean) = (texts(&pool), texts(&clean));
-    assert_eq!((in_pool.len(), in_clean.len()), (pool.len(), clean.len()), "no text twice");
+    assert_eq!(
+        (in_pool.len(), in_clean.len()),
+        (pool.len(), clean.len()),
+        "no text twice"
+    );
     assert!(in_pool.is_disjoint(&in_clean));
 
     let mut qualities: BTreeMap<&str, u32> = BTreeMap::new();
