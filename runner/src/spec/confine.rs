@@ -2,14 +2,16 @@
 
 use std::path::{Component, Path, PathBuf};
 
-/// The nearest ancestor of `file` with `lyceum.toml` or `.git`, else the file's own folder.
+/// The nearest ancestor of `file` with `lyceum.toml`, `.git` or a store, else the file's own folder. The store counts so
+/// that the resolved experiments inside it have the root they were run with.
 pub fn find_root(file: &Path) -> PathBuf {
     let folder = absolute(file)
         .parent()
         .map_or_else(|| PathBuf::from("/"), Path::to_path_buf);
+    let marks = ["lyceum.toml", ".git", ".lyceum"];
     let marked = folder
         .ancestors()
-        .find(|dir| dir.join("lyceum.toml").exists() || dir.join(".git").exists());
+        .find(|dir| marks.iter().any(|mark| dir.join(mark).exists()));
     marked.unwrap_or(&folder).to_path_buf()
 }
 

@@ -7,7 +7,7 @@ use super::diagnostics::{Diagnostic, Diagnostics, Source};
 use super::document::{Content, Field, Node, parse};
 use super::item::{Item, Origin, lift};
 use super::suggest;
-use figment::value::{Dict, Map, Num, Tag, Value as FigValue};
+use figment::value::{Dict, Empty, Map, Num, Tag, Value as FigValue};
 use figment::{Figment, Metadata, Profile, Provider};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -98,15 +98,16 @@ impl Layers {
             .enumerate()
             .map(|(i, layer)| (i, &layer.node))
             .collect();
-        let dict: Dict = self.figment.extract().unwrap_or_default();
-        // `extract` loses the tags of the values; `find_value` keeps them.
-        let dict = dict.into_keys().filter_map(|key| {
-            let value = self.figment.clone().find_value(&key).ok()?;
-            Some((key, value))
-        });
-        lift(&FigValue::from(dict.collect::<Dict>()), &places, self)
+        let merged = self
+            .figment
+            .find_value(ROOT)
+            .unwrap_or_else(|_| FigValue::from(Dict::new()));
+        lift(&merged, &places, self)
     }
 }
+
+/// The key that figment keeps a whole layer under: its own paths would split keys at dots.
+const ROOT: &str = "experiment";
 
 /// A layer as figment wants it.
 struct Provided<'a> {
@@ -121,7 +122,7 @@ impl Provider for Provided<'_> {
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
         match value(self.node) {
-            FigValue::Dict(_, dict) => Ok(Profile::Default.collect(dict)),
+            dict @ FigValue::Dict(..) => Ok(Profile::Default.collect(Dict::from([(ROOT.to_owned(), dict)]))),
             _ => Ok(Map::new()),
         }
     }
@@ -142,7 +143,7 @@ fn value(node: &Node) -> FigValue {
             Some(number) => FigValue::Num(Tag::Default, Num::I64(number)),
             None => FigValue::Num(Tag::Default, Num::F64(number.as_f64().unwrap_or(f64::NAN))),
         },
-        Content::Scalar(_) => FigValue::from(""),
+        Content::Scalar(_) => FigValue::Empty(Tag::Default, Empty::Unit),
     }
 }
 

@@ -10,6 +10,9 @@ use super::layers::Layers;
 use super::references::parts;
 use serde_json::Value;
 
+/// More variants of one step than this are taken for a mistake.
+const MOST_VARIANTS: usize = 10_000;
+
 /// One variant: its names in axis order, and what it sets.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Variant {
@@ -70,6 +73,16 @@ pub(crate) fn expand(
                         )),
                 );
             }
+        }
+        if all.len() * points.len() > MOST_VARIANTS {
+            let message = format!("step `{step}` would have {} variants", all.len() * points.len());
+            let label = format!("at most {MOST_VARIANTS}");
+            found.push(
+                layers
+                    .mistake(&axis.key_origin, "too_many_variants", message)
+                    .label(label),
+            );
+            return all;
         }
         all = all
             .iter()

@@ -10,7 +10,7 @@ use super::resolved::{FileUse, Reference, Resolved, Step};
 use super::schema_check::{self, Place, simplify};
 use super::steps::{self, Written};
 use super::suggest;
-use lyceum_components::{Descriptor, Kind, Output, Seeding};
+use lyceum_components::{Descriptor, Kind, Output, Precision, Seeding};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -28,10 +28,14 @@ pub fn load(
 ) -> Result<Resolved, Diagnostics> {
     let mut found = Diagnostics::default();
     let (layers, merged) = layers::read(file, options, &mut found);
-    let head: Experiment = match section(&merged, "experiment", &layers, &mut found) {
-        Some(head) => head,
-        None => return Err(found.finish().expect_err("a missing head is a mistake")),
-    };
+    let head: Experiment =
+        section(&merged, "experiment", &layers, &mut found).unwrap_or_else(|| Experiment {
+            name: String::new(), // the mistake is noted; the rest is checked all the same
+            title: None,
+            paper: None,
+            seed: 0,
+            precision: Precision::default(),
+        });
     let runtime: Runtime = section(&merged, "runtime", &layers, &mut found).unwrap_or_default();
     let report: Report = section(&merged, "report", &layers, &mut found).unwrap_or_default();
     check_template(&merged, &report, &layers, &mut found);
@@ -62,6 +66,15 @@ pub fn load(
         origin: merged.origin.clone(),
         value: ItemValue::Table(Vec::new()),
     };
+    if merged.get("steps").is_none_or(|steps| steps.entries().is_empty()) && !layers.list.is_empty() {
+        let start = Origin { layer: 0, span: 0..0 };
+        let hint = "add one, as in `[steps.text]` with `use = \"corpus.text\"`";
+        found.push(
+            layers
+                .mistake(&start, "missing_key", "there are no `[steps]`")
+                .hint(Some(hint.into())),
+        );
+    }
     let written = steps::read(
         merged.get("steps").unwrap_or(&nothing),
         registry,
@@ -76,9 +89,9 @@ pub fn load(
         allowed,
         found: &mut found,
     };
-    let drafts = written.iter().flat_map(|step| resolver.drafts(step)).collect();
+    let drafts: Vec<Draft<'_>> = written.iter().flat_map(|step| resolver.drafts(step)).collect();
+    let claims = resolver.claims(&merged, &drafts);
     let steps = resolver.link(drafts, &merged);
-    let claims = resolver.claims(&merged, &steps);
     let sweep_paths = sweep
         .iter()
         .flat_map(|sweep| sweep.grid.keys().chain(sweep.zip.keys()));
@@ -263,8 +276,13 @@ impl Resolver<'_> {
         let judged = environment
             .compile_expression(text)
             .and_then(|expression| expression.eval(crate::template_value::from_json(&names)));
+        let judged = match judged {
+            Ok(value) if value.kind() == minijinja::value::ValueKind::Bool => Ok(value.is_true()),
+            Ok(value) => Err(format!("expected true or false, found {}", value.kind())),
+            Err(error) => Err(error.to_string()),
+        };
         match judged {
-            Ok(value) => value.is_true(),
+            Ok(exists) => exists,
             Err(error) => {
                 let message = format!("`when` of step `{}`: {error}", written.name);
                 let hint = "it knows `seed`, `precision`, `device`, `profile` and `params`";
@@ -564,7 +582,8 @@ impl Resolver<'_> {
         targets
     }
 
-    fn claims(&mut self, merged: &Item, steps: &[Step]) -> Vec<Claim> {
+    /// Claims are checked against what is written, so that a mistake in a step is not reported again by its claims.
+    fn claims(&mut self, merged: &Item, drafts: &[Draft<'_>]) -> Vec<Claim> {
         let mut claims = Vec::new();
         let schema = grammar::schema_of::<Claim>();
         for entry in merged.get("claims").map(Item::entries).unwrap_or_default() {
@@ -581,31 +600,41 @@ impl Resolver<'_> {
             let Ok(claim) = Claim::deserialize(entry.item.to_json()) else {
                 continue;
             };
-            self.claim_names(&claim, &entry.item, steps);
+            self.claim_names(&claim, &entry.item, merged, drafts);
             claims.push(claim);
         }
         claims
     }
 
-    fn claim_names(&mut self, claim: &Claim, item: &Item, steps: &[Step]) {
-        if steps.is_empty() {
-            return; // the steps' own mistakes come first
-        }
+    fn claim_names(&mut self, claim: &Claim, item: &Item, merged: &Item, drafts: &[Draft<'_>]) {
+        // A step that could not be read is in the file but among no drafts; its mistakes are noted.
+        let unread = |name: &str| {
+            let written = merged.get("steps").is_some_and(|steps| steps.get(name).is_some());
+            written && !drafts.iter().any(|draft| draft.written.name == name)
+        };
         for (key, id) in [("better", &claim.better), ("than", &claim.than)] {
-            if !steps.iter().any(|step| step.id == *id) {
+            let name = id.split('[').next().unwrap_or_default();
+            if !drafts.iter().any(|draft| draft.id == *id) && !unread(name) {
                 let origin = item.get(key).map_or(&item.origin, |item| &item.origin);
                 let mistake =
                     self.layers
                         .mistake(origin, "unknown_variant", format!("no step or variant `{id}`"));
-                self.found
-                    .push(mistake.hint(suggest::hint(id, steps.iter().map(|step| step.id.as_str()))));
+                let names = drafts.iter().map(|draft| draft.id.as_str());
+                self.found.push(mistake.hint(suggest::hint(id, names)));
             }
         }
         let step = claim.metric.split('.').next().unwrap_or_default();
-        let measures = |s: &&Step| s.outputs.iter().any(|output| output.kind == Kind::Table);
-        if !steps.iter().filter(measures).any(|s| s.name == step) {
+        let measures = |draft: &&Draft<'_>| {
+            draft.params.is_none() || draft.outputs.iter().any(|output| output.kind == Kind::Table)
+        };
+        if !drafts
+            .iter()
+            .filter(measures)
+            .any(|draft| draft.written.name == step)
+            && !unread(step)
+        {
             let origin = item.get("metric").map_or(&item.origin, |item| &item.origin);
-            let names = steps.iter().filter(measures).map(|s| s.name.as_str());
+            let names = drafts.iter().filter(measures).map(|draft| draft.written.name);
             let mistake =
                 self.layers
                     .mistake(origin, "unknown_step", format!("no step `{step}` leaves a table"));

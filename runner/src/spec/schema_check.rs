@@ -89,6 +89,9 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     fn report(&self, error: &ValidationError<'_>, found: &mut Diagnostics) {
+        if error.instance().is_null() {
+            return; // TOML has no null: this value was refused when it was read
+        }
         let pointer = error.instance_path().to_string();
         let origin = self
             .item

@@ -7,7 +7,7 @@ use super::layers::Layers;
 use super::matrix::{self, Variant};
 use super::references::parts;
 use super::suggest;
-use lyceum_components::{Descriptor, Precision, Sharding};
+use lyceum_components::{Descriptor, Precision, Seeding, Sharding};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -96,6 +96,13 @@ fn read_one<'a>(
     }
     let component = component(name, item, header, registry, layers, found);
     let seed = whole_number(item, "seed", 0, layers, found);
+    if let (Some(entry), Some(component)) = (item.entry("seed"), component)
+        && component.seeding == Seeding::None
+    {
+        let message = format!("`{}` draws no random numbers", component.name);
+        let mistake = layers.mistake(&entry.key_origin, "no_randomness", message);
+        found.push(mistake.hint(Some("leave `seed` out".into())));
+    }
     let shards = whole_number(item, "shards", 1, layers, found);
     if let (Some(shards), Some(component)) = (shards, component)
         && shards > 1
