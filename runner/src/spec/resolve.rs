@@ -213,7 +213,8 @@ impl Resolver<'_> {
             let json = item.to_json();
             let mut params = None;
             let mut outputs = Vec::new();
-            if self.found.list.len() == before {
+            // A null stands for a value that was refused when it was read.
+            if self.found.list.len() == before && !has_null(&json) {
                 match (component.resolve)(&json).and_then(|full| Ok(((component.outputs)(&full)?, full))) {
                     Ok((all, full)) => {
                         self.component_check(written, &item, &full);
@@ -673,5 +674,14 @@ fn exact(id: &str, output: &str) -> String {
         format!("@{id}")
     } else {
         format!("@{id}.{output}")
+    }
+}
+
+fn has_null(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(values) => values.iter().any(has_null),
+        Value::Object(object) => object.values().any(has_null),
+        _ => false,
     }
 }
