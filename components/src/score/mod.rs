@@ -7,6 +7,8 @@ mod miniplm;
 mod nll;
 mod perplexity;
 mod random;
+#[cfg(test)]
+mod tests;
 
 pub use common::Reduction;
 pub use difference::score_difference;
