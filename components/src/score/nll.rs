@@ -10,6 +10,7 @@ use crate::table::{f64_column, frame, read_parquet, u64_column, write_parquet};
 use crate::tokens::{Block, Blocks, collate};
 use crate::{Artifact, Context, Error, Result};
 use polars::prelude::Column;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
@@ -56,6 +57,8 @@ pub(crate) struct Work<'a> {
     batch_size: usize,
     positions: Vec<u64>,
     documents: Option<BTreeSet<u64>>,
+    /// Tokens scored and seconds spent so far by all models, for the speed.
+    spent: Cell<(u64, f64)>,
 }
 
 impl<'a> Work<'a> {
@@ -107,6 +110,7 @@ impl<'a> Work<'a> {
             batch_size,
             positions: ours.into_iter().map(|(position, _)| position).collect(),
             documents,
+            spent: Cell::default(),
         })
     }
 
@@ -181,11 +185,11 @@ impl<'a> Work<'a> {
             write_parts(&file, &parts)?;
             all.extend(parts);
         }
-        if fresh > 0 {
-            services.measure(
-                "tokens_per_second",
-                fresh as f64 / started.elapsed().as_secs_f64(),
-            );
+        let (before, seconds) = self.spent.get();
+        let spent = (before + fresh, seconds + started.elapsed().as_secs_f64());
+        self.spent.set(spent);
+        if spent.0 > 0 {
+            services.measure("tokens_per_second", spent.0 as f64 / spent.1);
         }
         services.cost(
             tokens as u64,
