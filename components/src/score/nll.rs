@@ -10,7 +10,6 @@ use crate::table::{f64_column, frame, read_parquet, u64_column, write_parquet};
 use crate::tokens::{Block, Blocks, collate};
 use crate::{Artifact, Context, Error, Result};
 use polars::prelude::Column;
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
@@ -57,8 +56,6 @@ pub(crate) struct Work<'a> {
     batch_size: usize,
     positions: Vec<u64>,
     documents: Option<BTreeSet<u64>>,
-    /// Tokens scored and seconds spent so far by all models, for the speed.
-    spent: Cell<(u64, f64)>,
 }
 
 impl<'a> Work<'a> {
@@ -110,7 +107,6 @@ impl<'a> Work<'a> {
             batch_size,
             positions: ours.into_iter().map(|(position, _)| position).collect(),
             documents,
-            spent: Cell::default(),
         })
     }
 
@@ -185,11 +181,11 @@ impl<'a> Work<'a> {
             write_parts(&file, &parts)?;
             all.extend(parts);
         }
-        let (before, seconds) = self.spent.get();
-        let spent = (before + fresh, seconds + started.elapsed().as_secs_f64());
-        self.spent.set(spent);
-        if spent.0 > 0 {
-            services.measure("tokens_per_second", spent.0 as f64 / spent.1);
+        if fresh > 0 {
+            services.measure(
+                "tokens_per_second",
+                fresh as f64 / started.elapsed().as_secs_f64(),
+            );
         }
         services.cost(
             tokens as u64,
