@@ -3,6 +3,7 @@
 //! A verb writes data to stdout and talk to stderr, and says how it ended. A closed pipe is a quiet end.
 
 mod components;
+mod doctor;
 mod load;
 mod plan;
 mod report;
@@ -33,6 +34,7 @@ enum Verb {
     Runs(runs::Arguments),
     Show(show::Arguments),
     Report(report::Arguments),
+    Doctor(doctor::Arguments),
     Components(components::Arguments),
     Schema(schema::Arguments),
 }
@@ -56,6 +58,7 @@ pub fn main() -> Exit {
         Verb::Runs(arguments) => runs::run(&arguments),
         Verb::Show(arguments) => show::run(&arguments),
         Verb::Report(arguments) => report::run(&arguments),
+        Verb::Doctor(arguments) => doctor::run(&arguments),
         Verb::Components(arguments) => components::run(&arguments),
         Verb::Schema(arguments) => schema::run(&arguments),
     }
