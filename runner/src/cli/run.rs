@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
         Ok(device) => device,
         Err(error) => {
             say(&format!("error: {error}\n  hint: {}", error.hint));
-            return Exit::Failed;
+            return Exit::Wrong;
         }
     };
     let store = open_store(&resolved);
