@@ -1,7 +1,9 @@
 //! What the whole-program tests share.
 
 mod golden;
+mod lab;
 mod sha256;
 
 pub use golden::{Golden, Node, assert_close};
+pub use lab::{Ended, Lab, list};
 pub use sha256::sha256;

@@ -3,6 +3,7 @@
 use super::base::{Plan, Planned};
 use crate::units::{bytes, duration, number};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// What the estimated times rest on.
@@ -110,12 +111,10 @@ pub fn to_dot(plan: &Plan) -> String {
             "  {} [label = \"{label}\", style = {style}];\n",
             quoted(&planned.step.id)
         ));
-        for reference in &planned.step.references {
-            out.push_str(&format!(
-                "  {} -> {};\n",
-                quoted(&reference.step),
-                quoted(&planned.step.id)
-            ));
+        // A step may take several outputs of another; that is one arrow.
+        let before: BTreeSet<_> = planned.step.references.iter().map(|r| &r.step).collect();
+        for step in before {
+            out.push_str(&format!("  {} -> {};\n", quoted(step), quoted(&planned.step.id)));
         }
     }
     out.push_str("}\n");
