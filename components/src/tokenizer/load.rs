@@ -87,3 +87,53 @@ fn detect(json: &[u8]) -> Result<String> {
             .hint("name it in `eos_token`")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::TokenizerDetails;
+    use crate::testing::Bench;
+    use crate::tokenizer::{Encoder, train_tests};
+    use serde_json::json;
+
+    fn load(bench: &Bench, json: &[u8], eos: Option<&str>) -> Result<TokenizerDetails> {
+        std::fs::write(bench.folder.path().join("tokenizer.json"), json).expect("writes");
+        let params = match eos {
+            None => json!({ "file": "tokenizer.json" }),
+            Some(eos) => json!({ "file": "tokenizer.json", "eos_token": eos }),
+        };
+        bench.run::<Load>("loaded", params)?.details()
+    }
+
+    #[test]
+    fn a_loaded_tokenizer_is_the_file_and_encodes_alike() {
+        let bench = Bench::new();
+        let trained = train_tests::trained(&bench, "bpe", &json!({ "vocab_size": 280 })).expect("trains");
+        let trained_encoder = Encoder::open(&trained).expect("opens");
+        let details = load(&bench, trained_encoder.json(), None).expect("loads");
+        assert_eq!((details.eos_id, details.eos_token.as_str()), (0, "<|endoftext|>"));
+        let loaded = Encoder::open(&bench.publish("loaded")).expect("opens");
+        assert_eq!(loaded.fingerprint(), trained_encoder.fingerprint());
+        let text = "The cat sat, <|endoftext|> didn't it?";
+        assert_eq!(
+            loaded.encode(text).expect("encodes"),
+            trained_encoder.encode(text).expect("encodes")
+        );
+        let other = load(&bench, trained_encoder.json(), Some("!")).expect("loads");
+        assert_eq!(other.eos_token, "!");
+    }
+
+    #[test]
+    fn what_is_no_tokenizer_or_has_no_end_is_named() {
+        let bench = Bench::new();
+        let code = |json: &[u8], eos| load(&bench, json, eos).expect_err("a mistake").code();
+        assert_eq!(code(b"{}", None), "bad_tokenizer");
+        assert_eq!(code(b"\xff", None), "bad_tokenizer");
+        assert_eq!(code(b"", None), "empty_file");
+        let trained =
+            train_tests::trained(&bench, "bpe", &json!({ "vocab_size": 257, "eos_token": "[end]" }));
+        let encoder = Encoder::open(&trained.expect("trains")).expect("opens");
+        assert_eq!(code(encoder.json(), None), "no_eos_token");
+        assert_eq!(code(encoder.json(), Some("</s>")), "unknown_token");
+    }
+}

@@ -4,6 +4,8 @@ mod bpe;
 mod encoder;
 mod load;
 mod train;
+#[cfg(test)]
+mod train_tests;
 
 pub use encoder::Encoder;
 pub use load::{Load, LoadParams};
