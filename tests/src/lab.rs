@@ -32,6 +32,7 @@ impl Ended {
 
     /// Itself, if the exit status is this one.
     #[track_caller]
+    #[must_use]
     pub fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
         self
