@@ -17,7 +17,9 @@ pub(crate) fn write_tensors(file: &Path, tensors: &BTreeMap<String, TensorData>)
         let view = TensorView::new(dtype, data.shape().to_vec(), data.as_bytes());
         (name.as_str(), view.expect("the bytes of a tensor fit its shape"))
     });
-    safetensors::serialize_to_file(views, None, file).map_err(|error| match error {
+    // Some versions of transformers refuse files that do not say for which framework their layout is.
+    let format = [("format".to_owned(), "pt".to_owned())].into();
+    safetensors::serialize_to_file(views, Some(format), file).map_err(|error| match error {
         safetensors::SafeTensorError::IoError(source) => Error::io("cannot write", file)(source),
         other => Error::data("bad_safetensors", other.to_string()).in_file(file),
     })

@@ -7,7 +7,7 @@ use crate::artifact::{Item, Segment};
 use crate::flops::forward_flops;
 use crate::model::{self, Loaded, ModelDetails, token_nll};
 use crate::table::{f64_column, frame, read_parquet, u64_column, write_parquet};
-use crate::tokens::{Block, Blocks, collate};
+use crate::tokens::{Block, Blocks, check_block, collate};
 use crate::{Artifact, Context, Error, Result};
 use polars::prelude::Column;
 use std::collections::{BTreeMap, BTreeSet};
@@ -263,23 +263,6 @@ impl<'a> Work<'a> {
         }
         items.into_values().filter(|item| item.tokens > 0).collect()
     }
-}
-
-fn check_block(block: &Block, pad: u32) -> Result<()> {
-    let (index, tokens) = (block.index, block.ids.len());
-    if tokens < 2 {
-        return Err(Error::data(
-            "too_short",
-            format!("block {index} has {tokens} tokens; scoring needs two"),
-        ));
-    }
-    if block.ids[..tokens - 1].iter().all(|&id| id == pad) {
-        return Err(Error::data(
-            "empty_loss_mask",
-            format!("block {index} has no token to score: every input ends a document"),
-        ));
-    }
-    Ok(())
 }
 
 /// Sums a block's row of token losses by document. Position t speaks of token t + 1, so it counts to that token's

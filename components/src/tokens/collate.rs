@@ -1,5 +1,6 @@
 //! Blocks to a batch (MiniPLM sheet, section 2.3).
 
+use super::Block;
 use crate::{Error, Result};
 
 /// A batch: row-major `[rows, width]`.
@@ -67,6 +68,24 @@ pub fn collate(blocks: &[impl AsRef<[u32]>], context: usize, pad_id: u32) -> Res
         }
     }
     Ok(batch)
+}
+
+/// Checks that a block has a label that counts: `too_short`, `empty_loss_mask`, naming the block.
+pub(crate) fn check_block(block: &Block, pad: u32) -> Result<()> {
+    let (index, tokens) = (block.index, block.ids.len());
+    if tokens < 2 {
+        return Err(Error::data(
+            "too_short",
+            format!("block {index} has {tokens} tokens; a label needs two"),
+        ));
+    }
+    if block.ids[..tokens - 1].iter().all(|&id| id == pad) {
+        return Err(Error::data(
+            "empty_loss_mask",
+            format!("block {index} has no label that counts: every input ends a document"),
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::weighting::ItemWeights;
 use crate::component::{Problem, main_output};
 use crate::flops::{forward_flops, training_flops};
 use crate::model::{self, Decoder, ModelConfig, ModelDetails, save};
-use crate::tokens::Blocks;
+use crate::tokens::{Blocks, check_block};
 use crate::{Component, Context, Error, Estimate, Kind, Output, Result, Seeding, Size, Sizes};
 use burn::tensor::Device;
 use std::sync::Arc;
@@ -49,14 +49,8 @@ optim = { lr = 1e-3, batch_size = 16, budget = { tokens = 100_000 } }
         let blocks = Blocks::open(&data, context)?;
         let device = context.device.clone().autodiff();
         let start = starting_model(&params, &blocks, context, &device)?;
-        let longest = blocks.details().context;
-        if longest > start.config.max_position_embeddings {
-            let most = start.config.max_position_embeddings;
-            let message = format!("blocks of {longest} tokens are longer than the model's {most} positions");
-            return Err(Error::data("context_too_long", message)
-                .hint("pack with a smaller `context`, or raise `model.max_position_embeddings`"));
-        }
-        let evaluation = evaluation(&params, &blocks, context)?;
+        check_data(&blocks, &start.config)?;
+        let evaluation = evaluation(&params, &blocks, &start.config, context)?;
         let optim = &params.optim;
         let mean = BlockCost::mean(&blocks, &start.config);
         let matched = match &optim.budget.match_model {
@@ -170,7 +164,30 @@ fn starting_model(params: &LmParams, blocks: &Blocks, context: &Context, device:
     }
 }
 
-fn evaluation(params: &LmParams, blocks: &Blocks, context: &Context) -> Result<Option<(Blocks, u64)>> {
+/// Finds before any training what would stop it: `empty_input`, `context_too_long`, and blocks that have nothing to predict
+/// (`too_short`, `empty_loss_mask`).
+fn check_data(blocks: &Blocks, config: &ModelConfig) -> Result<()> {
+    let source = &blocks.source().label;
+    if blocks.is_empty() {
+        return Err(Error::data("empty_input", format!("`{source}` has no blocks")));
+    }
+    let (longest, most) = (blocks.details().context, config.max_position_embeddings);
+    if longest > most {
+        let message =
+            format!("blocks of {longest} tokens (`{source}`) are longer than the model's {most} positions");
+        return Err(Error::data("context_too_long", message)
+            .hint("pack with a smaller `context`, or raise `model.max_position_embeddings`"));
+    }
+    let pad = blocks.details().eos_id;
+    (0..blocks.len()).try_for_each(|position| check_block(&blocks.get(position), pad))
+}
+
+fn evaluation(
+    params: &LmParams,
+    blocks: &Blocks,
+    config: &ModelConfig,
+    context: &Context,
+) -> Result<Option<(Blocks, u64)>> {
     let Some(evaluation) = &params.eval else {
         return Ok(None);
     };
@@ -179,9 +196,7 @@ fn evaluation(params: &LmParams, blocks: &Blocks, context: &Context) -> Result<O
         let message = "the tokens to train on and those to evaluate on were made with different tokenizers";
         return Err(Error::data("tokenizer_mismatch", message));
     }
-    if other.is_empty() {
-        return Err(Error::data("empty_input", "there are no blocks to evaluate on"));
-    }
+    check_data(&other, config)?;
     Ok(Some((other, evaluation.every)))
 }
 

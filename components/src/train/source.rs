@@ -38,11 +38,8 @@ impl PackedTokens {
     /// Batches of `batch_size` blocks. The epochs follow each other without a gap: a batch may span two of them.
     ///
     /// # Errors
-    /// `empty_input`, `too_many_items`.
+    /// `too_many_items`.
     pub(crate) fn new(blocks: Blocks, batch_size: usize, order: Stream) -> Result<Self> {
-        if blocks.is_empty() {
-            return Err(Error::data("empty_input", "there are no blocks to train on"));
-        }
         if u32::try_from(blocks.len()).is_err() {
             let message = format!("{} blocks are more than one training can shuffle", blocks.len());
             return Err(Error::data("too_many_items", message).hint("select from them, or split them"));
