@@ -1,6 +1,8 @@
 //! A bench for tests: a folder of artifacts, and a context that finds them.
 
-use crate::artifact::{Item, Scores, write_header};
+use crate::artifact::{
+    Boundary, Item, Scores, Segment, TokenType, TokensDetails, TokensWriter, write_header,
+};
 use crate::reference::FilePath;
 use crate::table::{frame, write_parquet};
 use crate::{Artifact, Bar, Cancel, Component, Context, Error, Kind, Precision, Result, Services, Shard};
@@ -10,6 +12,9 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+
+/// The ids of a block, and which documents they belong to: `(document, tokens)`.
+pub(crate) type BlockOf<'a> = (&'a [u32], &'a [(u64, u32)]);
 
 /// Artifacts by location, all in one temporary folder. A step called `x` publishes at location `x`, as `"@x"`.
 #[derive(Clone)]
@@ -95,6 +100,34 @@ impl Bench {
         write_parquet(&folder.join("documents.parquet"), &mut frame(columns)).expect("writes");
         let details = serde_json::json!({ "documents": cells.len() });
         write_header(&folder, Kind::Corpus, cells.join(" "), None, details).expect("writes");
+        self.publish(location)
+    }
+
+    /// Publishes blocks of up to seven tokens out of twenty, document ends being 0; each with its ids and the documents
+    /// they belong to, as `(document, tokens)`.
+    pub(crate) fn tokens(&self, location: &str, corpus: &Artifact, blocks: &[BlockOf]) -> Artifact {
+        let folder = self.at(location);
+        let mut writer = TokensWriter::create(&folder, 20).expect("creates");
+        for (ids, segments) in blocks {
+            let segment = |&(document, tokens): &(u64, u32)| Segment { document, tokens };
+            let segments: Vec<Segment> = segments.iter().map(segment).collect();
+            writer.push(ids, &segments).expect("writes");
+        }
+        let details = TokensDetails {
+            context: 6,
+            vocab_size: 20,
+            eos_id: 0,
+            bos_id: None,
+            boundary: Boundary::Concat,
+            blocks: writer.blocks(),
+            tokens: writer.tokens(),
+            documents: 5,
+            dropped_tokens: 0,
+            dtype: TokenType::of(20),
+            tokenizer: "a tokenizer".to_owned(),
+            corpus: corpus.as_source(),
+        };
+        writer.finish(b"{}", &details).expect("writes");
         self.publish(location)
     }
 

@@ -1,56 +1,27 @@
 //! The scorers as steps, over small models and a few blocks.
 
 use super::{Logprobs, MiniPlm, Perplexity, Random};
-use crate::artifact::{Boundary, Item, Scores, Segment, TokenType, TokensDetails, TokensWriter, read_table};
+use crate::artifact::{Item, Scores, read_table};
 use crate::component::Component;
 use crate::evaluate::LmLoss;
 use crate::flops::forward_flops;
 use crate::model::{self, Decoder, ModelConfig, ModelDetails, ModelSpec, Stopped, load, token_nll};
 use crate::random::Stream;
 use crate::table::f64_column;
-use crate::testing::Bench;
+use crate::testing::{Bench, BlockOf};
 use crate::tokens::collate;
 use crate::{Artifact, Error, Shard};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// The ids of a block, and which documents they belong to: `(document, tokens)`.
-type BlockOf = (&'static [u32], &'static [(u64, u32)]);
-
 /// Blocks of up to seven tokens over the documents 0 to 4, each ended by 0. Document 2 lies in two blocks.
-const BLOCKS: [BlockOf; 5] = [
+const BLOCKS: [BlockOf<'static>; 5] = [
     (&[3, 4, 5, 6, 7, 8, 0], &[(0, 7)]),
     (&[3, 4, 0], &[(1, 3)]),
     (&[2, 0, 5, 6, 0, 1, 9], &[(3, 2), (4, 3), (2, 2)]),
     (&[4, 4, 11, 0], &[(2, 4)]),
     (&[9, 8, 7, 6, 5, 4, 3], &[(4, 7)]),
 ];
-
-fn tokens(bench: &Bench, step: &str, corpus: &Artifact, blocks: &[BlockOf]) -> Artifact {
-    let folder = bench.at(step);
-    let mut writer = TokensWriter::create(&folder, 20).expect("creates");
-    for (ids, segments) in blocks {
-        let segment = |&(document, tokens): &(u64, u32)| Segment { document, tokens };
-        let segments: Vec<Segment> = segments.iter().map(segment).collect();
-        writer.push(ids, &segments).expect("writes");
-    }
-    let details = TokensDetails {
-        context: 6,
-        vocab_size: 20,
-        eos_id: 0,
-        bos_id: None,
-        boundary: Boundary::Concat,
-        blocks: writer.blocks(),
-        tokens: writer.tokens(),
-        documents: 5,
-        dropped_tokens: 0,
-        dtype: TokenType::of(20),
-        tokenizer: "a tokenizer".to_owned(),
-        corpus: corpus.as_source(),
-    };
-    writer.finish(b"{}", &details).expect("writes");
-    bench.publish(step)
-}
 
 fn config(vocab_size: usize, positions: usize) -> ModelConfig {
     let spec: ModelSpec = serde_json::from_value(json!({
@@ -88,7 +59,7 @@ fn model(bench: &Bench, step: &str, config: &ModelConfig, change: impl Fn(&mut M
 fn bench() -> Bench {
     let bench = Bench::new();
     let corpus = bench.corpus("pool", "quality", &["good", "bad", "good", "bad", "good"]);
-    tokens(&bench, "tokens", &corpus, &BLOCKS);
+    bench.tokens("tokens", &corpus, &BLOCKS);
     model(&bench, "teacher", &config(20, 16), |_| ());
     model(&bench, "reference", &config(20, 16), |details| {
         details.data = corpus.as_source();
@@ -362,15 +333,15 @@ fn mistakes_have_their_codes() {
     assert_eq!(score("@tokens", "@foreign").code(), "tokenizer_mismatch");
 
     let corpus = bench.publish("pool");
-    tokens(&bench, "ends", &corpus, &[BLOCKS[0], (&[0, 0, 5], &[(1, 3)])]);
+    bench.tokens("ends", &corpus, &[BLOCKS[0], (&[0, 0, 5], &[(1, 3)])]);
     let error = score("@ends", "@teacher");
     assert_eq!(error.code(), "empty_loss_mask");
     assert!(error.to_string().contains("block 1"), "{error}");
-    tokens(&bench, "single", &corpus, &[BLOCKS[0], (&[7], &[(1, 1)])]);
+    bench.tokens("single", &corpus, &[BLOCKS[0], (&[7], &[(1, 1)])]);
     let error = score("@single", "@teacher");
     assert_eq!(error.code(), "too_short");
     assert!(error.to_string().contains("block 1"), "{error}");
-    tokens(&bench, "nothing", &corpus, &[]);
+    bench.tokens("nothing", &corpus, &[]);
     assert_eq!(score("@nothing", "@teacher").code(), "empty_input");
 
     let diverged = ModelConfig {
@@ -388,8 +359,7 @@ fn mistakes_have_their_codes() {
 fn documents_of_unscorable_blocks_are_passed_over() {
     let bench = bench();
     let corpus = bench.publish("pool");
-    tokens(
-        &bench,
+    bench.tokens(
         "tokens",
         &corpus,
         &[BLOCKS[0], (&[0, 0, 5], &[(1, 3)]), BLOCKS[3]],

@@ -15,6 +15,8 @@ mod source;
 mod step;
 mod strategy;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod weighting;
 
 pub use lm::Lm;
