@@ -32,7 +32,7 @@ impl Ended {
 
     /// Itself, if the exit status is this one.
     #[track_caller]
-    #[must_use]
+    #[allow(clippy::return_self_not_must_use)] // it asserts; what follows is optional
     pub fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
         self

@@ -43,6 +43,13 @@ pub fn judge(claim: &Claim, runs: &[(Measured, Measured)], seed: u64) -> Verdict
         verdict.note = Some(format!("the metric was not measured for {missing}"));
         return verdict;
     }
+    if values
+        .iter()
+        .any(|(better, than)| !better.is_finite() || !than.is_finite())
+    {
+        verdict.note = Some("a measured value is not finite".to_owned());
+        return verdict;
+    }
     let (interval, n) = if runs.len() >= 2 {
         verdict.basis = Basis::Seeds;
         let differences: Vec<f64> = values.iter().map(|(better, than)| better - than).collect();
@@ -61,10 +68,12 @@ pub fn judge(claim: &Claim, runs: &[(Measured, Measured)], seed: u64) -> Verdict
         )
     };
     verdict.n = n as u64;
-    let Some(Interval { low, high, .. }) = interval else {
+    let Some(Interval { mean, low, high }) = interval else {
         verdict.note = Some("one run and no evaluation instances: no interval can be given".to_owned());
         return verdict;
     };
+    // Where the variants share only some instances, the difference is that of the shared ones, like its interval.
+    verdict.difference = Some(mean);
     verdict.interval = Some((low, high));
     let (all_below, all_above) = (high < 0.0, low > 0.0);
     verdict.outcome = match (all_below, all_above, claim.lower_is_better) {

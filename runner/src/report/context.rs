@@ -31,6 +31,7 @@ pub(super) fn context(runs: &[RunData], verdicts: &[Verdict], plots: &[Plot]) ->
         "plots": plots.iter().map(|p| json!({ "title": p.title, "file": p.file, "kind": p.kind })).collect::<Vec<_>>(),
         "models": runs.iter().flat_map(models).collect::<Vec<_>>(),
         "selections": runs.iter().flat_map(selections).collect::<Vec<_>>(),
+        "measured": measured(verdicts),
         "reported": reported(&figures(paper)),
         "spec": first.spec_text,
     })
@@ -215,6 +216,24 @@ fn selections(data: &RunData) -> Vec<Value> {
         })
     };
     data.selections.iter().map(of).collect()
+}
+
+/// What the claims measured, to be set beside what a paper reports.
+fn measured(verdicts: &[Verdict]) -> Vec<Value> {
+    let mut rows: Vec<Value> = Vec::new();
+    for verdict in verdicts {
+        for (name, value) in [
+            (&verdict.better, verdict.better_value),
+            (&verdict.than, verdict.than_value),
+        ] {
+            let Some(value) = value else { continue };
+            let row = json!({ "variant": name, "metric": verdict.metric, "value": format!("{value:.4}") });
+            if !rows.contains(&row) {
+                rows.push(row);
+            }
+        }
+    }
+    rows
 }
 
 fn reported(figures: &[Figure]) -> Vec<Value> {

@@ -152,6 +152,15 @@ impl RunData {
         Ok(data)
     }
 
+    /// The resolved experiment but for its seed: runs that agree in it are seeds of one experiment.
+    pub(super) fn without_seed(&self) -> Option<toml::Table> {
+        let mut spec: toml::Table = toml::from_str(&self.spec_text).ok()?;
+        spec.get_mut("experiment")
+            .and_then(toml::Value::as_table_mut)?
+            .remove("seed");
+        Some(spec)
+    }
+
     /// What was measured of `metric` (as in `quality.loss`) for a variant.
     pub(super) fn measured(&self, metric: &str, group: Option<&str>, variant: &str) -> Measured {
         let (step, name) = metric.split_once('.').unwrap_or((metric, ""));

@@ -43,11 +43,13 @@ fn write_runs(runs: &[RunData], to: &Path) -> Result<(PathBuf, Vec<Verdict>), Re
     Ok((file, verdicts))
 }
 
-/// The verdicts over all runs if they are seeds of one experiment, else those of the first run.
+/// The verdicts over all runs if they are one experiment with different seeds, else those of the first run.
 fn verdicts(runs: &[RunData]) -> Vec<Verdict> {
-    let head = |run: &RunData| run.spec.experiment.name.clone();
     let seeds: BTreeSet<u64> = runs.iter().map(|run| run.spec.experiment.seed).collect();
-    let are_seeds = seeds.len() == runs.len() && runs.iter().all(|run| head(run) == head(&runs[0]));
+    let are_seeds = seeds.len() == runs.len()
+        && runs
+            .iter()
+            .all(|run| run.without_seed() == runs[0].without_seed());
     let judged = if are_seeds { runs } else { &runs[..1] };
     let of = |claim: &crate::spec::Claim| {
         let group = claim.group.as_deref();

@@ -66,7 +66,9 @@ pub fn load(
         origin: merged.origin.clone(),
         value: ItemValue::Table(Vec::new()),
     };
-    if merged.get("steps").is_none_or(|steps| steps.entries().is_empty()) && !layers.list.is_empty() {
+    // A file that could not be read lacks its steps for that reason.
+    let readable = found.list.is_empty() && !layers.list.is_empty();
+    if readable && merged.get("steps").is_none_or(|steps| steps.entries().is_empty()) {
         let start = Origin { layer: 0, span: 0..0 };
         let hint = "add one, as in `[steps.text]` with `use = \"corpus.text\"`";
         found.push(

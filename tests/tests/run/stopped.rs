@@ -10,9 +10,8 @@ fn until(lab: &Lab, step: u64) -> Child {
     let mut child = lab.start(&["run", "small.toml"]);
     let start = Instant::now();
     while lab.checkpoints().into_iter().all(|at| at < step) {
-        if child.try_wait().expect("a state").is_some() {
-            panic!("ended before step {step}: {:?}", Ended::of(child));
-        }
+        let ended = child.try_wait().expect("a state").is_some();
+        assert!(!ended, "ended before step {step}: {:?}", Ended::of(child));
         assert!(start.elapsed() < Duration::from_secs(100), "no checkpoint");
         std::thread::sleep(Duration::from_millis(2));
     }
