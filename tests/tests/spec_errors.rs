@@ -65,7 +65,6 @@ fn several_mistakes_at_once() {
 }
 
 #[test]
-#[ignore = "open: a mistake in `[experiment]` hides those of every other section"]
 fn a_wrong_head_does_not_hide_other_mistakes() {
     let shown = one("[experiment]\nname = \"a\"\nseed = \"one\"\n\n[runtime]\ndevice = \"tpu\"\n");
     assert!(shown.contains("2 mistakes found"), "{shown}");
