@@ -3,12 +3,14 @@
 //!
 //! All mistakes are collected and shown at once, each at its place in the user's own file.
 
+mod claims;
 mod confine;
 mod diagnostics;
 mod document;
 mod grammar;
 mod item;
 mod layers;
+mod link;
 mod matrix;
 mod references;
 mod resolve;
