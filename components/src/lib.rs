@@ -7,6 +7,7 @@
 pub mod artifact;
 pub mod component;
 pub mod context;
+pub mod disk;
 pub mod error;
 pub mod flops;
 mod labels;

@@ -1,5 +1,6 @@
 //! What the whole-program tests share.
 
+pub mod fuzz;
 mod golden;
 mod lab;
 mod sha256;

@@ -1,5 +1,6 @@
 //! Running a plan: steps one after the other, each published whole or not at all, with a record beside.
 
+pub mod child;
 mod clock;
 mod interrupt;
 mod memory;

@@ -2,10 +2,11 @@
 //!
 //! Everything that differs between equal runs (times, memory, speed) lives here and never in an artifact.
 
+use lyceum_components::disk;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The layout of `run.json` that this program writes and reads.
@@ -226,24 +227,8 @@ impl RunFolder {
     /// Writes `run.json`; readers see the old one or the new one, never a part.
     pub fn save(&self, record: &RunRecord) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(record).map_err(io::Error::other)?;
-        write_atomically(&self.record_file(), &text)
+        disk::write_atomically(&self.record_file(), text)
     }
-}
-
-/// Replaces `file` in one step: a sibling is written and synced, then renamed over it.
-pub fn write_atomically(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let name = file
-        .file_name()
-        .map(|n| n.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let sibling = file.with_file_name(format!(".{name}.{}", std::process::id()));
-    let written = fs::File::create(&sibling).and_then(|mut out| {
-        out.write_all(bytes)?;
-        out.sync_all()
-    });
-    written
-        .and_then(|()| fs::rename(&sibling, file))
-        .inspect_err(|_| drop(fs::remove_file(&sibling)))
 }
 
 #[cfg(test)]

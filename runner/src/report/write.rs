@@ -6,7 +6,8 @@ use super::plots;
 use super::render::render;
 use crate::claims::judge;
 use crate::execute::RunFolder;
-use crate::execute::record::{Verdict, write_atomically};
+use crate::execute::record::Verdict;
+use lyceum_components::disk;
 use polars::prelude::{Column, DataFrame, ParquetWriter};
 use std::collections::BTreeSet;
 use std::fs;
@@ -39,7 +40,7 @@ fn write_runs(runs: &[RunData], to: &Path) -> Result<(PathBuf, Vec<Verdict>), Re
     write_verdicts(&to.join("verdicts.parquet"), &verdicts)?;
     let text = render(&runs[0].spec.report.template, &context(runs, &verdicts, &plots))?;
     let file = to.join("report.md");
-    write_atomically(&file, text.as_bytes()).map_err(|e| failed(&file)(e.to_string()))?;
+    disk::write_atomically(&file, text).map_err(|e| failed(&file)(e.to_string()))?;
     Ok((file, verdicts))
 }
 

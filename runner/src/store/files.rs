@@ -1,6 +1,6 @@
 //! Content hashes of the users' files, remembered so that large files are read once.
 
-use crate::execute::record::write_atomically;
+use lyceum_components::disk;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
@@ -81,7 +81,7 @@ impl FileHashes {
         if self.changed
             && let Ok(text) = serde_json::to_vec(&self.known)
         {
-            self.changed = write_atomically(&self.file, &text).is_err();
+            self.changed = disk::write_atomically(&self.file, text).is_err();
         }
     }
 }

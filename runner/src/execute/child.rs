@@ -1,0 +1,149 @@
+//! Experiments as processes of their own: what one of them does, fails or is killed by does not reach the others.
+
+use lyceum_components::{Cancel, disk};
+use serde_json::Value;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How often running children are looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// One call of this program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Arguments, as in `["run", "point.toml", "--format", "json"]`.
+    pub arguments: Vec<String>,
+    /// Folder for what it writes: `stdout` and `stderr`, of the last call.
+    pub folder: PathBuf,
+}
+
+/// How a job ended.
+#[derive(Debug)]
+pub struct JobEnded {
+    /// Exit status; none if a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to stdout, as JSON; null if it was none.
+    pub output: Value,
+    /// The end of what it said on stderr.
+    pub talk: String,
+    /// Seconds it took.
+    pub wall_seconds: f64,
+}
+
+/// Runs jobs, at most `at_once` at a time, until `next` gives no more and the last one has ended. `ended` is called as
+/// they end. Cancelled, no more are started and those that run are asked to stop, and waited for.
+///
+/// # Errors
+/// A job that could not be started.
+pub fn run_jobs<T>(
+    at_once: usize,
+    cancel: &Cancel,
+    mut next: impl FnMut() -> io::Result<Option<(T, Job)>>,
+    mut ended: impl FnMut(T, JobEnded),
+) -> io::Result<()> {
+    let threads = (crate::device::threads() / at_once.max(1)).max(1);
+    let mut running: Vec<(T, Running)> = Vec::new();
+    let mut told = false;
+    let mut more = true;
+    let mut failure = None;
+    loop {
+        while more && failure.is_none() && !cancel.is_cancelled() && running.len() < at_once {
+            match next().and_then(|job| {
+                job.map(|(name, job)| Ok((name, Running::start(job, threads)?)))
+                    .transpose()
+            }) {
+                Ok(Some(started)) => running.push(started),
+                Ok(None) => more = false,
+                Err(error) => failure = Some(error),
+            }
+        }
+        if running.is_empty() {
+            return failure.map_or(Ok(()), Err);
+        }
+        if cancel.is_cancelled() && !std::mem::replace(&mut told, true) {
+            for (_, job) in &mut running {
+                job.stop();
+            }
+        }
+        let mut i = 0;
+        while i < running.len() {
+            match running[i].1.poll() {
+                Ok(None) => i += 1,
+                Ok(Some(outcome)) => ended(running.remove(i).0, outcome),
+                Err(error) => {
+                    running.remove(i);
+                    failure = Some(error);
+                }
+            }
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+struct Running {
+    child: Child,
+    folder: PathBuf,
+    start: Instant,
+}
+
+impl Running {
+    fn start(job: Job, threads: usize) -> io::Result<Self> {
+        disk::create_dir_all(&job.folder)?;
+        let sink = |name: &str| std::fs::File::create(job.folder.join(name));
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .args(&job.arguments)
+            .stdin(Stdio::null())
+            .stdout(sink("stdout")?)
+            .stderr(sink("stderr")?);
+        if std::env::var_os("RAYON_NUM_THREADS").is_none() {
+            command.env("RAYON_NUM_THREADS", threads.to_string());
+        }
+        Ok(Self {
+            child: command.spawn()?,
+            folder: job.folder,
+            start: Instant::now(),
+        })
+    }
+
+    /// Asks the process to keep its state and end, or ends it where the system has no way to ask. That it ended already
+    /// is no mistake.
+    fn stop(&mut self) {
+        #[cfg(unix)]
+        {
+            use nix::sys::signal::{Signal, kill};
+            let _ = kill(
+                nix::unistd::Pid::from_raw(self.child.id() as i32),
+                Signal::SIGTERM,
+            );
+        }
+        #[cfg(not(unix))]
+        let _ = self.child.kill();
+    }
+
+    fn poll(&mut self) -> io::Result<Option<JobEnded>> {
+        let Some(status) = self.child.try_wait()? else {
+            return Ok(None);
+        };
+        let text = |name: &str| read_end(&self.folder.join(name));
+        Ok(Some(JobEnded {
+            code: status.code(),
+            output: std::fs::read(self.folder.join("stdout"))
+                .ok()
+                .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+                .unwrap_or_default(),
+            talk: text("stderr"),
+            wall_seconds: self.start.elapsed().as_secs_f64(),
+        }))
+    }
+}
+
+/// The last lines of a text file, at most 4,000 characters.
+fn read_end(file: &Path) -> String {
+    let bytes = std::fs::read(file).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let from = text.char_indices().rev().nth(3_999).map_or(0, |(at, _)| at);
+    text[from..].to_owned()
+}
