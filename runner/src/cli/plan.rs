@@ -38,16 +38,22 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
         Ok(resolved) => resolved,
         Err(exit) => return exit,
     };
-    let class = match device::choose(&resolved.runtime.device) {
-        Ok(chosen) => chosen.class,
-        Err(_) => "cpu".to_owned(), // a plan may be made on a machine that cannot run it
+    let (class, name) = match device::choose(&resolved.runtime.device) {
+        Ok(chosen) => (chosen.class, chosen.name),
+        // A plan may be made on a machine that cannot run it.
+        Err(_) => ("cpu".to_owned(), String::new()),
     };
-    match plan::Plan::new(&resolved, &open_store(&resolved), arguments.assume) {
-        Ok(planned) => print(&match arguments.format {
-            PlanFormat::Text => plan::to_text(&planned, &class),
-            PlanFormat::Json => format!("{:#}\n", plan::to_json(&planned, &class)),
-            PlanFormat::Dot => plan::to_dot(&planned),
-        }),
+    let store = open_store(&resolved);
+    let mut planner = plan::Planner::new(&store);
+    match planner.plan(&resolved, arguments.assume) {
+        Ok(planned) => {
+            let rates = plan::Rates::of(planner.recent(), &name, &device::cpu_name());
+            print(&match arguments.format {
+                PlanFormat::Text => plan::to_text(&planned, &class, &rates),
+                PlanFormat::Json => format!("{:#}\n", plan::to_json(&planned, &class, &rates)),
+                PlanFormat::Dot => plan::to_dot(&planned),
+            })
+        }
         Err(error) => {
             super::say(&format!("error: {error}"));
             Exit::Failed

@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
         }
     };
     let store = open_store(&resolved);
-    let planned = match plan::Plan::new(&resolved, &store, false) {
+    let planned = match plan::Planner::new(&store).plan(&resolved, false) {
         Ok(planned) => planned,
         Err(error) => {
             say(&format!("error: {error}"));

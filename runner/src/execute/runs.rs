@@ -5,6 +5,25 @@ use std::path::Path;
 
 /// Every run of a home folder that can be read, oldest first.
 pub fn all(home: &Path) -> Vec<(RunFolder, RunRecord)> {
+    let read = |id: String| {
+        let folder = RunFolder::new(home, &id);
+        folder.load().ok().map(|record| (folder, record))
+    };
+    ids(home).into_iter().filter_map(read).collect()
+}
+
+/// The last runs that can be read, at most `count`, latest first.
+pub fn last(home: &Path, count: usize) -> Vec<RunRecord> {
+    let ids = ids(home);
+    let latest = ids.iter().rev();
+    latest
+        .filter_map(|id| RunFolder::new(home, id).load().ok())
+        .take(count)
+        .collect()
+}
+
+/// Names of the folders of runs, oldest first.
+fn ids(home: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(home.join("runs"))
         .into_iter()
         .flatten()
@@ -13,11 +32,7 @@ pub fn all(home: &Path) -> Vec<(RunFolder, RunRecord)> {
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();
     ids.sort();
-    let read = |id: String| {
-        let folder = RunFolder::new(home, &id);
-        folder.load().ok().map(|record| (folder, record))
-    };
-    ids.into_iter().filter_map(read).collect()
+    ids
 }
 
 /// The run called `name`: an id, the beginning of just one id, or `latest`.

@@ -2,9 +2,13 @@
 
 mod base;
 mod estimate;
+mod planner;
+mod rates;
 mod render;
 mod request;
 mod why;
 
 pub use base::{Plan, PlanError, Planned};
+pub use planner::Planner;
+pub use rates::Rates;
 pub use render::{to_dot, to_json, to_text};

@@ -1,16 +1,14 @@
 //! A plan as text, JSON or a graph.
 
 use super::base::{Plan, Planned};
+use super::rates::Rates;
 use crate::units::{bytes, duration, number};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-/// What the estimated times rest on.
-pub(crate) const ASSUMED_RATE: f64 = 5e10;
-
 /// For people.
-pub fn to_text(plan: &Plan, device_class: &str) -> String {
+pub fn to_text(plan: &Plan, device_class: &str, rates: &Rates) -> String {
     let width = plan
         .steps
         .iter()
@@ -31,7 +29,7 @@ pub fn to_text(plan: &Plan, device_class: &str) -> String {
             format!(
                 "  {} FLOPs, about {}",
                 number(flops),
-                duration(flops / ASSUMED_RATE)
+                duration(rates.seconds(component, flops).0)
             )
         } else {
             String::new()
@@ -58,13 +56,22 @@ pub fn to_text(plan: &Plan, device_class: &str) -> String {
         .flat_map(|planned| planned.estimate.outputs.values())
         .map(|size| size.bytes)
         .sum();
+    let (seconds, measured) = new
+        .iter()
+        .map(|planned| rates.seconds(planned.step.component.name, planned.estimate.flops))
+        .filter(|(seconds, _)| *seconds > 0.0)
+        .fold((0.0, true), |sum, one| (sum.0 + one.0, sum.1 && one.1));
+    let basis = if measured {
+        "as fast as lately"
+    } else {
+        "partly an assumed speed"
+    };
     line(format_args!(
-        "\n{} of {} steps would run: {} FLOPs, about {} at {} FLOP/s (assumed), {} memory, {} disk\n",
+        "\n{} of {} steps would run: {} FLOPs, about {} ({basis}), {} memory, {} disk\n",
         new.len(),
         plan.steps.len(),
         number(flops),
-        duration(flops / ASSUMED_RATE),
-        number(ASSUMED_RATE),
+        duration(seconds),
         bytes(memory),
         bytes(disk),
     ));
@@ -77,9 +84,10 @@ fn other_device<'a>(planned: &'a Planned, device_class: &str) -> Option<&'a str>
 }
 
 /// For programs.
-pub fn to_json(plan: &Plan, device_class: &str) -> Value {
+pub fn to_json(plan: &Plan, device_class: &str, rates: &Rates) -> Value {
     let step = |planned: &Planned| {
         let estimate = &planned.estimate;
+        let (seconds, measured) = rates.seconds(planned.step.component.name, estimate.flops);
         json!({
             "id": planned.step.id,
             "component": planned.step.component.name,
@@ -88,12 +96,14 @@ pub fn to_json(plan: &Plan, device_class: &str) -> Value {
             "why": planned.why,
             "inputs": planned.step.references.iter().map(|r| &r.text).collect::<Vec<_>>(),
             "flops": estimate.flops,
+            "seconds": seconds,
+            "seconds_from_measured_rate": measured,
             "memory_bytes": estimate.memory,
             "disk_bytes": estimate.outputs.values().map(|size| size.bytes).sum::<f64>(),
             "made_on_other_device": other_device(planned, device_class),
         })
     };
-    json!({ "steps": plan.steps.iter().map(step).collect::<Vec<_>>(), "assumed_flops_per_second": ASSUMED_RATE })
+    json!({ "steps": plan.steps.iter().map(step).collect::<Vec<_>>() })
 }
 
 /// For Graphviz: solid boxes would run, dashed ones are cached.

@@ -1,0 +1,164 @@
+//! Making plans.
+
+use super::base::{Plan, PlanError, Planned};
+use super::estimate::estimate;
+use super::request::request;
+use super::why::why;
+use crate::execute::{RunRecord, runs};
+use crate::spec::{Resolved, Step};
+use crate::store::{FileHashes, Manifest, Store, key};
+use lyceum_components::Sizes;
+use serde_json::Value;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many of the last runs are looked at for what a step was and how fast this machine is.
+const RECENT: usize = 20;
+
+/// Plans experiments against one store. What it learns of files, artifacts and runs serves every plan it makes, so that
+/// hundreds of plans that share most steps cost little more than one.
+#[derive(Debug)]
+pub struct Planner<'a> {
+    store: &'a Store,
+    hashes: FileHashes,
+    /// By component and key.
+    artifacts: BTreeMap<(&'static str, String), Option<Manifest>>,
+    /// Everything that was made, by component.
+    made: BTreeMap<&'static str, Vec<Manifest>>,
+    recent: OnceCell<Vec<RunRecord>>,
+}
+
+impl<'a> Planner<'a> {
+    /// A planner that knows nothing yet.
+    pub fn new(store: &'a Store) -> Self {
+        Self {
+            store,
+            hashes: FileHashes::open(store.home()),
+            artifacts: BTreeMap::new(),
+            made: BTreeMap::new(),
+            recent: OnceCell::new(),
+        }
+    }
+
+    /// The last runs, latest first.
+    pub fn recent(&self) -> &[RunRecord] {
+        self.recent.get_or_init(|| runs::last(self.store.home(), RECENT))
+    }
+
+    /// Plans an experiment. With `assume`, missing files are taken for what the experiment expects.
+    ///
+    /// # Errors
+    /// The file that cannot be read.
+    pub fn plan(&mut self, resolved: &Resolved, assume: bool) -> Result<Plan, PlanError> {
+        let mut locations: BTreeMap<String, String> = BTreeMap::new();
+        let mut new_inputs: BTreeSet<String> = BTreeSet::new();
+        let mut sizes = Sizes::default();
+        let mut steps = Vec::new();
+        for step in &resolved.steps {
+            let request = request(step, &locations, &mut self.hashes, assume)
+                .map_err(|(path, source)| PlanError::File { path, source })?;
+            let key = key(&request);
+            let name = step.component.name;
+            let cached = self.find(name, &key);
+            let why = match &cached {
+                Some(_) => Vec::new(),
+                None => self.reasons(resolved, step, &key, &request, &new_inputs),
+            };
+            let estimate = estimate(step, &key, cached.as_ref(), self.store, &mut sizes);
+            for output in &step.outputs {
+                let dot = if output.name.is_empty() { "" } else { "." };
+                let text = format!("@{}{dot}{}", step.id, output.name);
+                if cached.is_none() {
+                    new_inputs.insert(text.clone());
+                }
+                locations.insert(text, Store::location(name, &key, &output.name));
+            }
+            let inputs = step
+                .references
+                .iter()
+                .filter_map(|r| locations.get(&r.text).cloned())
+                .collect();
+            steps.push(Planned {
+                step: step.clone(),
+                key,
+                request,
+                inputs,
+                cached,
+                why,
+                estimate,
+            });
+        }
+        self.hashes.save();
+        Ok(Plan { steps })
+    }
+
+    fn find(&mut self, component: &'static str, key: &str) -> Option<Manifest> {
+        let store = self.store;
+        self.artifacts
+            .entry((component, key.to_owned()))
+            .or_insert_with_key(|(component, key)| store.find(component, key))
+            .clone()
+    }
+
+    /// Why a step is new: what differs from the last time it ran in this experiment, or else from the nearest thing that
+    /// was ever made. A step whose only difference is an input that is itself new says which input.
+    fn reasons(
+        &mut self,
+        resolved: &Resolved,
+        step: &Step,
+        key: &str,
+        request: &Value,
+        new_inputs: &BTreeSet<String>,
+    ) -> Vec<String> {
+        let gone = || vec!["its artifact is damaged or was removed".to_owned()];
+        let last = self.last_key(&resolved.experiment.name, step);
+        if last.as_deref() == Some(key) {
+            return gone();
+        }
+        let last = last.and_then(|key| self.find(step.component.name, &key));
+        let differences = match &last {
+            Some(manifest) => why(request, [&manifest.request]),
+            None => why(
+                request,
+                self.made(step.component.name)
+                    .iter()
+                    .map(|manifest| &manifest.request),
+            ),
+        };
+        let waiting: Vec<String> = step
+            .references
+            .iter()
+            .filter(|reference| new_inputs.contains(&reference.text))
+            .map(|reference| format!("input {} is new", reference.text))
+            .collect();
+        match differences {
+            None => vec!["never made before".to_owned()],
+            Some(found) if found.is_empty() => gone(),
+            Some(found) => {
+                let own = found
+                    .into_iter()
+                    .filter(|text| waiting.is_empty() || !text.starts_with("input "));
+                own.chain(waiting.iter().cloned()).collect()
+            }
+        }
+    }
+
+    /// The key that a step had when an experiment of this name last got through it.
+    fn last_key(&self, experiment: &str, step: &Step) -> Option<String> {
+        let same = self
+            .recent()
+            .iter()
+            .filter(|run| run.experiment == experiment)
+            .flat_map(|run| &run.steps);
+        same.filter(|done| done.error.is_none() && done.component == step.component.name)
+            .find(|done| done.id == step.id)
+            .map(|done| done.key.clone())
+    }
+
+    fn made(&mut self, component: &'static str) -> &[Manifest] {
+        let store = self.store;
+        self.made
+            .entry(component)
+            .or_insert_with(|| store.manifests(component))
+    }
+}
