@@ -86,6 +86,9 @@ pub struct StepRecord {
     pub cached: bool,
     /// How long it took; 0 where cached.
     pub wall_seconds: f64,
+    /// The part of it that was not the component's: locking, syncing, hashing, publishing.
+    #[serde(default)]
+    pub overhead_seconds: f64,
     /// The most memory the process held while it ran, in bytes; 0 where not known.
     pub peak_memory_bytes: u64,
     /// Tokens processed when it was made (also where cached).

@@ -52,7 +52,9 @@ pub(super) fn run(planned: &Planned, store: &Store, device: &Chosen, cancel: &Ca
         services: services.clone(),
     };
     memory::reset_peak();
+    let before = Instant::now();
     caught(|| (step.component.run)(&step.params, &context))?;
+    let inside = before.elapsed().as_secs_f64();
     let noted = services.noted();
     let manifest = Manifest {
         format: 0, // set when it is published
@@ -75,8 +77,10 @@ pub(super) fn run(planned: &Planned, store: &Store, device: &Chosen, cancel: &Ca
         .map_err(Error::io("cannot publish in", &folder))?;
     // The artifact stands; what is left in the scratch folder only takes space.
     let _ = std::fs::remove_dir_all(&scratch);
+    let wall_seconds = start.elapsed().as_secs_f64();
     Ok(StepRecord {
-        wall_seconds: start.elapsed().as_secs_f64(),
+        wall_seconds,
+        overhead_seconds: wall_seconds - inside,
         peak_memory_bytes: memory::peak(),
         measures: noted.measures,
         ..record(planned, &published, false)

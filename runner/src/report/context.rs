@@ -54,6 +54,7 @@ fn run(data: &RunData) -> Value {
         "cached": steps.iter().filter(|step| step.cached).count(),
         "count": steps.len(),
         "wall": duration(new.clone().map(|step| step.wall_seconds).sum()),
+        "overhead": duration(new.clone().map(|step| step.overhead_seconds).sum()),
         "memory": bytes(new.map(|step| step.peak_memory_bytes).max().unwrap_or_default() as f64),
         "flops": number(steps.iter().map(|step| step.flops).sum()),
         "steps": steps.iter().map(cost).collect::<Vec<_>>(),
