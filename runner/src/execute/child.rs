@@ -2,6 +2,7 @@
 
 use lyceum_components::{Cancel, disk};
 use serde_json::Value;
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,12 +12,16 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_millis(20);
 
 /// One call of this program.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Job {
     /// Arguments, as in `["run", "point.toml", "--format", "json"]`.
     pub arguments: Vec<String>,
     /// Folder for what it writes: `stdout` and `stderr`, of the last call.
     pub folder: PathBuf,
+    /// Environment variables that it is given besides this process's own.
+    pub environment: Vec<(String, OsString)>,
+    /// Environment variables of this process that it is not given, such as those whose settings its file has already.
+    pub without: Vec<String>,
 }
 
 /// How a job ended.
@@ -91,13 +96,25 @@ struct Running {
 impl Running {
     fn start(job: Job, threads: usize) -> io::Result<Self> {
         disk::create_dir_all(&job.folder)?;
-        let sink = |name: &str| std::fs::File::create(job.folder.join(name));
+        let sink = |name: &str| {
+            // A new file, not the old one emptied: the child of a process that was killed may still write to that.
+            let file = job.folder.join(name);
+            let _ = std::fs::remove_file(&file);
+            std::fs::File::create(file)
+        };
         let mut command = Command::new(std::env::current_exe()?);
         command
             .args(&job.arguments)
             .stdin(Stdio::null())
             .stdout(sink("stdout")?)
-            .stderr(sink("stderr")?);
+            .stderr(sink("stderr")?)
+            .envs(job.environment);
+        for name in &job.without {
+            command.env_remove(name);
+        }
+        // Ctrl-C at a terminal is for this process, which asks its children to stop just once.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         if std::env::var_os("RAYON_NUM_THREADS").is_none() {
             command.env("RAYON_NUM_THREADS", threads.to_string());
         }

@@ -5,14 +5,24 @@ use crate::store::{Manifest, Store};
 use lyceum_components::{Estimate, Size, Sizes};
 use serde_json::Value;
 
-/// Estimates a step and notes the sizes of its outputs under their references.
+/// Estimates a step, unless that is `known`, and notes the sizes of its outputs under their references.
 pub(super) fn estimate(
     step: &Step,
     key: &str,
     cached: Option<&Manifest>,
     store: &Store,
     sizes: &mut Sizes,
+    known: Option<Estimate>,
 ) -> Estimate {
+    let estimate = known.unwrap_or_else(|| anew(step, key, cached, store, sizes));
+    for (name, size) in &estimate.outputs {
+        let dot = if name.is_empty() { "" } else { "." };
+        sizes.0.insert(format!("@{}{dot}{name}", step.id), *size);
+    }
+    estimate
+}
+
+fn anew(step: &Step, key: &str, cached: Option<&Manifest>, store: &Store, sizes: &mut Sizes) -> Estimate {
     for file in &step.files {
         let bytes = std::fs::metadata(&file.path).map_or(0.0, |metadata| metadata.len() as f64);
         sizes.0.insert(
@@ -33,8 +43,6 @@ pub(super) fn estimate(
             }
         }
         estimate.outputs.insert(output.name.clone(), size);
-        let dot = if output.name.is_empty() { "" } else { "." };
-        sizes.0.insert(format!("@{}{dot}{}", step.id, output.name), size);
     }
     estimate
 }

@@ -7,7 +7,7 @@ use super::why::why;
 use crate::execute::{RunRecord, runs};
 use crate::spec::{Resolved, Step};
 use crate::store::{FileHashes, Manifest, Store, key};
-use lyceum_components::Sizes;
+use lyceum_components::{Estimate, Sizes};
 use serde_json::Value;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +26,9 @@ pub struct Planner<'a> {
     /// Everything that was made, by component.
     made: BTreeMap<&'static str, Vec<Manifest>>,
     recent: OnceCell<Vec<RunRecord>>,
+    /// By component and key: an estimate is a function of what was asked for.
+    estimates: BTreeMap<(&'static str, String), Estimate>,
+    explain: bool,
 }
 
 impl<'a> Planner<'a> {
@@ -37,6 +40,17 @@ impl<'a> Planner<'a> {
             artifacts: BTreeMap::new(),
             made: BTreeMap::new(),
             recent: OnceCell::new(),
+            estimates: BTreeMap::new(),
+            explain: true,
+        }
+    }
+
+    /// The same without saying why a step is new, which is what takes longest where hundreds of experiments are planned.
+    #[must_use]
+    pub fn brief(self) -> Self {
+        Self {
+            explain: false,
+            ..self
         }
     }
 
@@ -62,9 +76,14 @@ impl<'a> Planner<'a> {
             let cached = self.find(name, &key);
             let why = match &cached {
                 Some(_) => Vec::new(),
+                None if !self.explain => Vec::new(),
                 None => self.reasons(resolved, step, &key, &request, &new_inputs),
             };
-            let estimate = estimate(step, &key, cached.as_ref(), self.store, &mut sizes);
+            let known = self.estimates.get(&(name, key.clone())).cloned();
+            let estimate = estimate(step, &key, cached.as_ref(), self.store, &mut sizes, known);
+            self.estimates
+                .entry((name, key.clone()))
+                .or_insert_with(|| estimate.clone());
             for output in &step.outputs {
                 let dot = if output.name.is_empty() { "" } else { "." };
                 let text = format!("@{}{dot}{}", step.id, output.name);

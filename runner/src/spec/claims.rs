@@ -1,7 +1,7 @@
-//! What an experiment says about its steps besides them: claims, and the paths of a sweep.
+//! What an experiment claims about its steps.
 
 use super::grammar::{self, Claim};
-use super::item::Item;
+use super::item::{Item, Origin};
 use super::resolve::{Draft, Resolver};
 use super::schema_check::{self, Place};
 use super::suggest;
@@ -34,11 +34,7 @@ impl Resolver<'_> {
     }
 
     fn claim_names(&mut self, claim: &Claim, item: &Item, merged: &Item, drafts: &[Draft<'_>]) {
-        // A step that could not be read is in the file but among no drafts; its mistakes are noted.
-        let unread = |name: &str| {
-            let written = merged.get("steps").is_some_and(|steps| steps.get(name).is_some());
-            written && !drafts.iter().any(|draft| draft.written.name == name)
-        };
+        let unread = |name: &str| may_be_missing(name, merged, drafts);
         for (key, id) in [("better", &claim.better), ("than", &claim.than)] {
             let name = id.split('[').next().unwrap_or_default();
             if !drafts.iter().any(|draft| draft.id == *id) && !unread(name) {
@@ -50,46 +46,30 @@ impl Resolver<'_> {
                 self.found.push(mistake.hint(suggest::hint(id, names)));
             }
         }
-        let step = claim.metric.split('.').next().unwrap_or_default();
+        let origin = item.get("metric").map_or(&item.origin, |item| &item.origin);
+        self.metric_step(&claim.metric, origin, merged, drafts);
+    }
+
+    /// The step before the dot of a metric must leave a table.
+    pub(super) fn metric_step(&mut self, metric: &str, origin: &Origin, merged: &Item, drafts: &[Draft<'_>]) {
+        let step = metric.split('.').next().unwrap_or_default();
         let measures = |draft: &&Draft<'_>| {
             draft.params.is_none() || draft.outputs.iter().any(|output| output.kind == Kind::Table)
         };
-        if !drafts
-            .iter()
-            .filter(measures)
-            .any(|draft| draft.written.name == step)
-            && !unread(step)
-        {
-            let origin = item.get("metric").map_or(&item.origin, |item| &item.origin);
-            let names = drafts.iter().filter(measures).map(|draft| draft.written.name);
+        let mut names = drafts.iter().filter(measures).map(|draft| draft.written.name);
+        if !names.clone().any(|name| name == step) && !may_be_missing(step, merged, drafts) {
             let mistake =
                 self.layers
                     .mistake(origin, "unknown_step", format!("no step `{step}` leaves a table"));
-            self.found.push(mistake.hint(suggest::hint(step, names)));
+            self.found.push(mistake.hint(suggest::hint(step, &mut names)));
         }
     }
+}
 
-    /// A path of the sweep must begin with something that exists.
-    pub(super) fn sweep_path(&mut self, path: &str, merged: &Item) {
-        let exists = match path.split('.').collect::<Vec<_>>()[..] {
-            ["steps", step, _, ..] => merged.at(&format!("/steps/{step}")).is_some(),
-            ["experiment", _] => true,
-            _ => false,
-        };
-        if !exists {
-            let sweep = merged.get("sweep");
-            let mut axes = sweep
-                .into_iter()
-                .flat_map(|sweep| ["grid", "zip"].map(|kind| sweep.get(kind)))
-                .flatten();
-            if let Some(entry) = axes.find_map(|axis| axis.entry(path)) {
-                let mistake = self.layers.mistake(
-                    &entry.key_origin,
-                    "unknown_path",
-                    format!("nothing stands at `{path}`"),
-                );
-                self.found.push(mistake.label("expected `steps.NAME.KEY`"));
-            }
-        }
-    }
+/// Whether a step is in the file though some or all of its variants are not among the drafts: its mistakes are noted, or
+/// it is switched off by its `when`.
+fn may_be_missing(name: &str, merged: &Item, drafts: &[Draft<'_>]) -> bool {
+    let written = merged.get("steps").and_then(|steps| steps.get(name));
+    let read = drafts.iter().any(|draft| draft.written.name == name);
+    written.is_some_and(|step| !read || step.get("when").is_some())
 }

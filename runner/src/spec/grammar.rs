@@ -3,7 +3,7 @@
 use lyceum_components::Precision;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Number, Value};
 use std::collections::BTreeMap;
 
 /// Keys of a step that belong to the grammar; every other key is the component's.
@@ -122,6 +122,13 @@ pub struct Sweep {
     /// Points drawn at random.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub random: Option<RandomSearch>,
+    /// Step and metric that points are ranked by besides the claims', as in `quality.loss`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[A-Za-z0-9_-]+\..+$"))]
+    pub metric: Option<String>,
+    /// Whether lower values of `metric` are better.
+    #[serde(default)]
+    pub lower_is_better: bool,
 }
 
 /// Points of a sweep drawn at random.
@@ -134,8 +141,8 @@ pub struct RandomSearch {
     /// Seed of the draw.
     #[serde(default)]
     pub seed: u64,
-    /// Bounds `[low, high]` by path.
-    pub ranges: BTreeMap<String, [f64; 2]>,
+    /// Bounds `[low, high]` by path; two whole numbers draw whole numbers, both ends included.
+    pub ranges: BTreeMap<String, [Number; 2]>,
     /// Paths drawn on a logarithmic scale.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,

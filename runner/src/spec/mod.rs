@@ -18,13 +18,16 @@ mod resolved;
 mod schema_check;
 mod steps;
 mod suggest;
+mod sweep;
+mod swept;
 mod write;
 
 pub use confine::find_root;
 pub use diagnostics::{Diagnostic, Diagnostics};
-pub use grammar::{Claim, Experiment, Report, Runtime, Sweep, experiment_schema};
+pub use grammar::{Claim, Experiment, RandomSearch, Report, Runtime, Sweep, experiment_schema};
 pub use layers::Options;
 pub use resolve::load;
 pub use resolved::{FileUse, Reference, Resolved, Step};
 pub use schema_check::simplify;
+pub use swept::{Setting, Swept};
 pub use write::to_toml;

@@ -26,18 +26,29 @@ pub fn load(
 ) -> Result<Resolved, Diagnostics> {
     let mut found = Diagnostics::default();
     let (layers, merged) = layers::read(file, options, &mut found);
-    let head: Experiment =
-        section(&merged, "experiment", &layers, &mut found).unwrap_or_else(|| Experiment {
-            name: String::new(), // the mistake is noted; the rest is checked all the same
-            title: None,
-            paper: None,
-            seed: 0,
-            precision: Precision::default(),
-        });
-    let runtime: Runtime = section(&merged, "runtime", &layers, &mut found).unwrap_or_default();
-    let report: Report = section(&merged, "report", &layers, &mut found).unwrap_or_default();
-    check_template(&merged, &report, &layers, &mut found);
-    let sweep: Option<Sweep> = section(&merged, "sweep", &layers, &mut found);
+    resolve(file, registry, options, &layers, &merged, found)
+}
+
+/// Checks merged layers. `found` has the mistakes made in reading them.
+pub(super) fn resolve(
+    file: &Path,
+    registry: &'static [Descriptor],
+    options: &Options,
+    layers: &Layers,
+    merged: &Item,
+    mut found: Diagnostics,
+) -> Result<Resolved, Diagnostics> {
+    let head: Experiment = section(merged, "experiment", layers, &mut found).unwrap_or_else(|| Experiment {
+        name: String::new(), // the mistake is noted; the rest is checked all the same
+        title: None,
+        paper: None,
+        seed: 0,
+        precision: Precision::default(),
+    });
+    let runtime: Runtime = section(merged, "runtime", layers, &mut found).unwrap_or_default();
+    let report: Report = section(merged, "report", layers, &mut found).unwrap_or_default();
+    check_template(merged, &report, layers, &mut found);
+    let sweep: Option<Sweep> = section(merged, "sweep", layers, &mut found);
     for entry in merged
         .entries()
         .iter()
@@ -78,11 +89,11 @@ pub fn load(
     let written = steps::read(
         merged.get("steps").unwrap_or(&nothing),
         registry,
-        &layers,
+        layers,
         &mut found,
     );
     let mut resolver = Resolver {
-        layers: &layers,
+        layers,
         head: &head,
         runtime: &runtime,
         options,
@@ -90,14 +101,11 @@ pub fn load(
         found: &mut found,
     };
     let drafts: Vec<Draft<'_>> = written.iter().flat_map(|step| resolver.drafts(step)).collect();
-    let claims = resolver.claims(&merged, &drafts);
-    let steps = resolver.link(drafts, &merged);
-    let sweep_paths = sweep
-        .iter()
-        .flat_map(|sweep| sweep.grid.keys().chain(sweep.zip.keys()));
-    for path in sweep_paths {
-        resolver.sweep_path(path, &merged);
+    let claims = resolver.claims(merged, &drafts);
+    if let Some(sweep) = &sweep {
+        resolver.sweep(sweep, merged, &drafts);
     }
+    let steps = resolver.link(drafts, merged);
     found.finish()?;
     let merged = merged.to_json();
     Ok(Resolved {

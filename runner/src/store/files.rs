@@ -16,6 +16,8 @@ const SETTLED: Duration = Duration::from_secs(2);
 pub struct FileHashes {
     file: PathBuf,
     known: BTreeMap<PathBuf, Known>,
+    /// Hashes of files that changed just now: good for this process only.
+    unsettled: BTreeMap<PathBuf, Known>,
     changed: bool,
 }
 
@@ -43,6 +45,7 @@ impl FileHashes {
         Self {
             file,
             known,
+            unsettled: BTreeMap::new(),
             changed: false,
         }
     }
@@ -55,7 +58,10 @@ impl FileHashes {
             return Err(io::Error::from(io::ErrorKind::IsADirectory));
         }
         let stamp = stamp(&metadata);
-        if let Some(known) = self.known.get(path).filter(|known| known.stamp == stamp) {
+        let known = [&self.known, &self.unsettled]
+            .into_iter()
+            .filter_map(|all| all.get(path));
+        if let Some(known) = known.into_iter().find(|known| known.stamp == stamp) {
             return Ok(known.blake3.clone());
         }
         let mut hasher = blake3::Hasher::new();
@@ -65,13 +71,15 @@ impl FileHashes {
             .modified()
             .ok()
             .and_then(|time| SystemTime::now().duration_since(time).ok());
+        let known = Known {
+            stamp,
+            blake3: blake3.clone(),
+        };
         if age.is_some_and(|age| age > SETTLED) {
-            let known = Known {
-                stamp,
-                blake3: blake3.clone(),
-            };
             self.known.insert(path.to_path_buf(), known);
             self.changed = true;
+        } else {
+            self.unsettled.insert(path.to_path_buf(), known);
         }
         Ok(blake3)
     }

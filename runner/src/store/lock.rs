@@ -110,6 +110,21 @@ impl Lock {
         }
     }
 
+    /// Takes the lock if nobody has it, or a process of this machine that is known to be dead. Does not wait.
+    pub fn take(file: &Path) -> io::Result<Option<Self>> {
+        if let Some(lock) = Self::try_acquire(file)? {
+            return Ok(Some(lock));
+        }
+        let modified = fs::metadata(file).and_then(|metadata| metadata.modified());
+        if let (Ok(modified), Some(owner)) = (modified, read_owner(file))
+            && owner.is_dead()
+        {
+            take_away(file, modified);
+            return Self::try_acquire(file);
+        }
+        Ok(None)
+    }
+
     /// Takes the lock if nobody has it.
     fn try_acquire(file: &Path) -> io::Result<Option<Self>> {
         let owner = serde_json::to_vec(&Owner::this()).map_err(io::Error::other)?;
@@ -217,9 +232,15 @@ mod tests {
             ..Owner::this()
         };
         assert!(dead.is_dead() && !Owner::this().is_dead());
-        fs::write(&file, serde_json::to_vec(&dead).unwrap()).unwrap();
-        let _lock = Lock::acquire(&file, never).unwrap();
-        assert_eq!(read_owner(&file), Some(Owner::this()));
+        for take in [
+            |file: &Path| Lock::acquire(file, never).unwrap(),
+            |file: &Path| Lock::take(file).unwrap().unwrap(),
+        ] {
+            fs::write(&file, serde_json::to_vec(&dead).unwrap()).unwrap();
+            let _lock = take(&file);
+            assert_eq!(read_owner(&file), Some(Owner::this()));
+            assert!(Lock::take(&file).unwrap().is_none());
+        }
     }
 
     #[test]
