@@ -10,6 +10,7 @@ pub mod report;
 pub mod schema;
 pub mod spec;
 pub mod store;
+pub mod sweep;
 
 mod template_value;
 mod units;

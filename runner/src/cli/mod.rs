@@ -12,6 +12,7 @@ mod runs;
 mod schema;
 mod show;
 mod spec_options;
+mod sweep;
 mod validate;
 
 use crate::Exit;
@@ -31,6 +32,7 @@ enum Verb {
     Validate(validate::Arguments),
     Plan(plan::Arguments),
     Run(run::Arguments),
+    Sweep(sweep::Arguments),
     Runs(runs::Arguments),
     Show(show::Arguments),
     Report(report::Arguments),
@@ -55,6 +57,7 @@ pub fn main() -> Exit {
         Verb::Validate(arguments) => validate::run(&arguments),
         Verb::Plan(arguments) => plan::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
+        Verb::Sweep(arguments) => sweep::run(&arguments),
         Verb::Runs(arguments) => runs::run(&arguments),
         Verb::Show(arguments) => show::run(&arguments),
         Verb::Report(arguments) => report::run(&arguments),

@@ -1,7 +1,9 @@
 //! `lyceum plan`.
 
-use super::load::{load, open_store};
+use super::load::{load, open_store, prepare};
 use super::{print, spec_options};
+use crate::spec::Options;
+use crate::sweep::Overview;
 use crate::{Exit, device, plan};
 use std::path::PathBuf;
 
@@ -15,6 +17,9 @@ pub(crate) struct Arguments {
     /// Takes missing files for what the experiment expects of them.
     #[arg(long)]
     assume: bool,
+    /// Plans every point of the sweep; steps that points share count once.
+    #[arg(long)]
+    sweep: bool,
     /// How the plan is written.
     #[arg(long, value_enum, default_value_t)]
     format: PlanFormat,
@@ -34,6 +39,9 @@ enum PlanFormat {
 pub(crate) fn run(arguments: &Arguments) -> Exit {
     let mut options = arguments.spec.options();
     options.assume = arguments.assume;
+    if arguments.sweep {
+        return whole_sweep(arguments, &options);
+    }
     let resolved = match load(&arguments.file, &options) {
         Ok(resolved) => resolved,
         Err(exit) => return exit,
@@ -52,6 +60,30 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
                 PlanFormat::Text => plan::to_text(&planned, &class, &rates),
                 PlanFormat::Json => format!("{:#}\n", plan::to_json(&planned, &class, &rates)),
                 PlanFormat::Dot => plan::to_dot(&planned),
+            })
+        }
+        Err(error) => {
+            super::say(&format!("error: {error}"));
+            Exit::Failed
+        }
+    }
+}
+
+fn whole_sweep(arguments: &Arguments, options: &Options) -> Exit {
+    if arguments.format == PlanFormat::Dot {
+        super::say("error: a sweep has no graph of its own; leave `--sweep` or `--format dot` out");
+        return Exit::Wrong;
+    }
+    let prepared = match prepare(&arguments.file, options) {
+        Ok(prepared) => prepared,
+        Err(exit) => return exit,
+    };
+    match prepared.plans(arguments.assume) {
+        Ok(plans) => {
+            let overview = Overview::new(&prepared, &plans);
+            print(&match arguments.format {
+                PlanFormat::Json => format!("{:#}\n", overview.to_json()),
+                _ => overview.to_text(),
             })
         }
         Err(error) => {

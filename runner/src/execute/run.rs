@@ -37,7 +37,7 @@ pub fn run(
     cancel: &Cancel,
 ) -> Result<Ended> {
     let started = Moment::now();
-    let id = unique_id(store, started);
+    let id = unique_id(store, started)?;
     let folder = RunFolder::new(store.home(), &id);
     let links = folder.path.join("steps");
     lyceum_components::context::make_folder(&links)?;
@@ -147,15 +147,21 @@ fn save(folder: &RunFolder, record: &RunRecord) -> Result<()> {
         .map_err(Error::io("cannot write", folder.record_file()))
 }
 
-/// A name that no other run has: the time and, where two start in one second, a number that only tells them apart.
-fn unique_id(store: &Store, started: Moment) -> String {
+/// Makes the folder of a run and gives the name that no other run has: the time and, where several start in one second, a
+/// number that only tells them apart.
+fn unique_id(store: &Store, started: Moment) -> Result<String> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
+    let runs = store.home().join("runs");
+    lyceum_components::context::make_folder(&runs)?;
     loop {
         let salt = [std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)];
         let hash = blake3::hash(&salt.map(u32::to_le_bytes).concat()).to_hex();
         let id = format!("{}-{}", started.compact(), &hash[..4]);
-        if !RunFolder::new(store.home(), &id).path.exists() {
-            return id;
+        let folder = runs.join(&id);
+        match fs::create_dir(&folder) {
+            Ok(()) => return Ok(id),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(Error::io("cannot make the folder", folder)(error)),
         }
     }
 }

@@ -77,7 +77,8 @@ fn cost(step: &StepRecord) -> Value {
     })
 }
 
-fn verdict(verdict: &Verdict) -> Value {
+/// A verdict, its numbers written out.
+pub(crate) fn verdict(verdict: &Verdict) -> Value {
     let signed = |value: f64| format!("{value:+.4}");
     let plain = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.4}"));
     json!({

@@ -181,7 +181,7 @@ impl RunData {
     }
 }
 
-fn read_table(path: &Path, step: String) -> Result<TableData, ReportError> {
+pub(super) fn read_table(path: &Path, step: String) -> Result<TableData, ReportError> {
     let frame = Frame::read(&path.join("table.parquet"))?;
     let (variant, metric, group) = (
         frame.text("variant")?,

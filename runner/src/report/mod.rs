@@ -4,11 +4,15 @@
 
 mod context;
 mod data;
+pub(crate) mod measurements;
 mod plots;
 mod render;
 mod reported;
 mod write;
 
+pub(crate) use context::verdict;
 pub use data::ReportError;
+pub(crate) use plots::COLOURS;
 pub use render::TEMPLATES;
+pub(crate) use render::render;
 pub use write::{write, write_several};

@@ -9,10 +9,13 @@ use serde_json::Value;
 /// Names of the built-in templates.
 pub const TEMPLATES: &[&str] = &["comparison"];
 
-const SOURCES: [(&str, &str); 1] = [("comparison", include_str!("../../../reports/comparison.md.j2"))];
+const SOURCES: [(&str, &str); 2] = [
+    ("comparison", include_str!("../../../reports/comparison.md.j2")),
+    ("sweep", include_str!("../../../reports/sweep.md.j2")),
+];
 
 /// Renders a template with a context.
-pub(super) fn render(name: &str, context: &Value) -> Result<String, ReportError> {
+pub(crate) fn render(name: &str, context: &Value) -> Result<String, ReportError> {
     let failed = |message: String| ReportError::Template {
         name: name.to_owned(),
         message,

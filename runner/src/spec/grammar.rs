@@ -104,7 +104,7 @@ fn comparison() -> String {
 }
 
 /// Many runs of one experiment: `[sweep]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sweep {
     /// Seeds that replace the experiment's.

@@ -169,7 +169,7 @@ impl Drop for Lock {
 }
 
 /// Whether a living process holds the lock, as far as one look can tell.
-pub(super) fn is_held(file: &Path) -> bool {
+pub(crate) fn is_held(file: &Path) -> bool {
     file.exists() && !read_owner(file).is_some_and(|owner| owner.is_dead())
 }
 

@@ -15,5 +15,6 @@ pub use attempt::Attempt;
 pub use base::{Store, home};
 pub use files::FileHashes;
 pub use key::{canonical, key};
+pub(crate) use lock::is_held;
 pub use lock::{Lock, Owner};
 pub use manifest::{Cost, FileEntry, MadeBy, Manifest};

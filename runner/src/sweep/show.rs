@@ -1,0 +1,165 @@
+//! The live table: one row a point. On a terminal those at work are redrawn at the bottom; elsewhere a line is written as
+//! each point ends.
+
+use super::folder::PointRecord;
+use super::names::{short_label, short_names};
+use super::prepare::{Prepared, Ready};
+use crate::cli::say;
+use crate::execute::record::Verdict;
+use crate::execute::{RunFolder, Status};
+use crate::units::duration;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What is shown while a sweep runs.
+#[derive(Debug)]
+pub struct Show {
+    home: PathBuf,
+    short: BTreeMap<String, String>,
+    width: usize,
+    total: usize,
+    over: usize,
+    failed: usize,
+    drawn: Option<Drawn>,
+    /// What went wrong where no error could be given.
+    pub(super) failure: Option<io::Error>,
+}
+
+#[derive(Debug)]
+struct Drawn {
+    area: MultiProgress,
+    count: ProgressBar,
+    rows: BTreeMap<usize, ProgressBar>,
+}
+
+impl Show {
+    /// The table of a sweep, on stderr.
+    pub fn new(prepared: &Prepared) -> Self {
+        let short = short_names(&prepared.paths);
+        let labels = prepared
+            .points
+            .iter()
+            .map(|point| short_label(&point.settings, &short));
+        let drawn = io::stderr().is_terminal().then(|| {
+            let area = MultiProgress::new();
+            let count = area.add(ProgressBar::new(prepared.points.len() as u64));
+            count.set_style(style("  {bar:24} {pos} of {len} points  {msg}  {elapsed}"));
+            count.enable_steady_tick(Duration::from_millis(500));
+            Drawn {
+                area,
+                count,
+                rows: BTreeMap::new(),
+            }
+        });
+        Self {
+            home: prepared.store.home().to_path_buf(),
+            width: labels
+                .map(|label| label.chars().count())
+                .max()
+                .unwrap_or_default(),
+            total: prepared.points.len(),
+            over: 0,
+            failed: 0,
+            short,
+            drawn,
+            failure: None,
+        }
+    }
+
+    /// A point begins.
+    pub(super) fn start(&mut self, at: usize, point: &Ready) {
+        let text = self.name(point);
+        if let Some(drawn) = &mut self.drawn {
+            let bar = ProgressBar::new_spinner().with_style(style("{msg}  running  {elapsed}"));
+            let bar = drawn.area.insert_before(&drawn.count, bar);
+            bar.set_message(text);
+            bar.enable_steady_tick(Duration::from_millis(500));
+            drawn.rows.insert(at, bar);
+        }
+    }
+
+    /// A point had ended before, or another process ended it.
+    pub(super) fn found(&mut self, point: &Ready, record: &PointRecord) {
+        self.row(point, record, "was");
+    }
+
+    /// A point ended here.
+    pub(super) fn end(&mut self, at: usize, point: &Ready, record: &PointRecord) {
+        if let Some(bar) = self.drawn.as_mut().and_then(|drawn| drawn.rows.remove(&at)) {
+            bar.finish_and_clear();
+        }
+        self.row(point, record, "");
+    }
+
+    fn row(&mut self, point: &Ready, record: &PointRecord, earlier: &str) {
+        self.over += usize::from(record.status != Status::Interrupted);
+        self.failed += usize::from(record.status == Status::Failed);
+        let status = format!("{earlier} {}", record.status.name());
+        let time = duration(record.wall_seconds);
+        let told = match &record.error {
+            Some(error) => error.clone(),
+            None => self.metrics(record),
+        };
+        let line = format!("{}  {:<11}  {time:>9}  {told}", self.name(point), status.trim());
+        match &self.drawn {
+            Some(drawn) => {
+                // A terminal that went away is no reason to stop.
+                let _ = drawn.area.println(line.trim_end());
+                drawn.count.set_position(self.over as u64);
+                if self.failed > 0 {
+                    drawn.count.set_message(format!("{} failed", self.failed));
+                }
+            }
+            None => say(&format!("[{}/{}] {}", self.over, self.total, line.trim_end())),
+        }
+    }
+
+    fn name(&self, point: &Ready) -> String {
+        let label = short_label(&point.settings, &self.short);
+        format!(
+            "{}  {label:width$}  seed {}",
+            point.id,
+            point.seed,
+            width = self.width
+        )
+    }
+
+    /// What the claims' metrics came to.
+    fn metrics(&self, record: &PointRecord) -> String {
+        let run = record.run.as_ref();
+        let run = run.and_then(|run| RunFolder::new(&self.home, run).load().ok());
+        let verdicts = run.map(|run| run.verdicts).unwrap_or_default();
+        let mut cells: Vec<String> = Vec::new();
+        let sides = |verdict: &Verdict| {
+            [
+                (verdict.better.clone(), verdict.better_value),
+                (verdict.than.clone(), verdict.than_value),
+            ]
+        };
+        for verdict in &verdicts {
+            for (variant, value) in sides(verdict) {
+                let Some(value) = value else { continue };
+                let cell = format!("{} {variant} {value:.4}", verdict.metric);
+                if !cells.contains(&cell) {
+                    cells.push(cell);
+                }
+            }
+        }
+        cells.join(", ")
+    }
+}
+
+impl Drop for Show {
+    fn drop(&mut self) {
+        if let Some(drawn) = &self.drawn {
+            drawn.count.finish_and_clear();
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
