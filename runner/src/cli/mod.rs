@@ -2,6 +2,7 @@
 //!
 //! A verb writes data to stdout and talk to stderr, and says how it ended. A closed pipe is a quiet end.
 
+mod completions;
 mod components;
 mod doctor;
 mod load;
@@ -38,6 +39,7 @@ enum Verb {
     Report(report::Arguments),
     Doctor(doctor::Arguments),
     Components(components::Arguments),
+    Completions(completions::Arguments),
     Schema(schema::Arguments),
 }
 
@@ -63,6 +65,7 @@ pub fn main() -> Exit {
         Verb::Report(arguments) => report::run(&arguments),
         Verb::Doctor(arguments) => doctor::run(&arguments),
         Verb::Components(arguments) => components::run(&arguments),
+        Verb::Completions(arguments) => completions::run(&arguments),
         Verb::Schema(arguments) => schema::run(&arguments),
     }
 }

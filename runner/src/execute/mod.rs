@@ -2,6 +2,7 @@
 
 pub mod child;
 mod clock;
+pub mod index;
 mod interrupt;
 mod memory;
 mod progress;

@@ -63,6 +63,7 @@ pub fn run(
         verdicts: Vec::new(),
     };
     save(&folder, &record)?;
+    super::runs::point_latest(store.home(), &record.id);
     let mut failure = None;
     for (index, planned) in plan.steps.iter().enumerate() {
         let header = format!(

@@ -75,3 +75,19 @@ fn a_run_that_is_not_there() {
     assert_eq!(runs.json(), serde_json::json!([]));
     assert!(!lab.path(".lyceum").exists());
 }
+
+#[test]
+fn the_link_to_the_latest_run_follows() {
+    let lab = lab();
+    let latest = || fs::read_link(lab.path(".lyceum/runs/latest")).expect("a link");
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let run = lab.lyceum(&["run", "small.toml", "--format", "json"]).exits(0).json();
+        let id = run["run"].as_str().expect("an id").to_owned();
+        assert_eq!(latest().to_str(), Some(id.as_str()), "a relative link");
+        assert!(lab.path(".lyceum/runs/latest/run.json").is_file());
+        seen.push(id);
+    }
+    assert_ne!(seen[0], seen[1]);
+    assert_eq!(lab.lyceum(&["runs"]).exits(0).stdout.lines().count(), 2);
+}
