@@ -5,12 +5,14 @@ pub mod cli;
 pub mod device;
 pub mod execute;
 pub mod exit;
+pub mod export;
 pub mod plan;
 pub mod report;
 pub mod schema;
 pub mod spec;
 pub mod store;
 pub mod sweep;
+pub mod tensorboard;
 
 mod template_value;
 mod units;

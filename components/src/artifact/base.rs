@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Name of the header inside an artifact's folder.
-const HEADER: &str = "artifact.json";
+pub const HEADER: &str = "artifact.json";
 /// The layout version that this program writes and reads.
 const FORMAT: u32 = 1;
 

@@ -7,17 +7,17 @@ use std::path::Path;
 
 /// One measurement.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Point {
+pub struct Point {
     /// Steps taken.
-    pub(crate) step: u64,
+    pub step: u64,
     /// `train` or `valid`.
-    pub(crate) split: &'static str,
+    pub split: &'static str,
     /// What was measured: `loss`, `lr`, `grad_norm`.
-    pub(crate) metric: &'static str,
+    pub metric: &'static str,
     /// Its value.
-    pub(crate) value: f64,
+    pub value: f64,
     /// Tokens trained on so far.
-    pub(crate) tokens: u64,
+    pub tokens: u64,
 }
 
 const SPLITS: [&str; 2] = ["train", "valid"];
@@ -43,7 +43,7 @@ pub(crate) fn write(file: &Path, points: &[Point]) -> Result<()> {
 }
 
 /// Reads what [`write`] wrote.
-pub(crate) fn read(file: &Path) -> Result<Vec<Point>> {
+pub fn read(file: &Path) -> Result<Vec<Point>> {
     let frame = read_parquet(file)?;
     let bad = |what: String| Error::data("bad_checkpoint", what).in_file(file);
     let column = |name: &str, kind: DataType| {

@@ -43,6 +43,16 @@ pub(super) fn home_here() -> std::path::PathBuf {
 /// Shows why a step failed: what, where, and what to do.
 pub(super) fn show_failure(step: &str, error: &Error) {
     say(&format!("error[{}]: step `{step}`: {error}", error.code()));
+    show_hint(error);
+}
+
+/// Shows why something failed that is no step.
+pub(super) fn show_error(error: &Error) {
+    say(&format!("error[{}]: {error}", error.code()));
+    show_hint(error);
+}
+
+fn show_hint(error: &Error) {
     if let Error::Data(data) = error
         && let Some(hint) = &data.hint
     {

@@ -5,6 +5,8 @@
 mod completions;
 mod components;
 mod doctor;
+mod export;
+mod gc;
 mod load;
 mod plan;
 mod report;
@@ -15,6 +17,7 @@ mod show;
 mod spec_options;
 mod sweep;
 mod validate;
+mod verify;
 
 use crate::Exit;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -37,6 +40,9 @@ enum Verb {
     Runs(runs::Arguments),
     Show(show::Arguments),
     Report(report::Arguments),
+    Export(export::Arguments),
+    Gc(gc::Arguments),
+    Verify(verify::Arguments),
     Doctor(doctor::Arguments),
     Components(components::Arguments),
     Completions(completions::Arguments),
@@ -63,6 +69,9 @@ pub fn main() -> Exit {
         Verb::Runs(arguments) => runs::run(&arguments),
         Verb::Show(arguments) => show::run(&arguments),
         Verb::Report(arguments) => report::run(&arguments),
+        Verb::Export(arguments) => export::run(&arguments),
+        Verb::Gc(arguments) => gc::run(&arguments),
+        Verb::Verify(arguments) => verify::run(&arguments),
         Verb::Doctor(arguments) => doctor::run(&arguments),
         Verb::Components(arguments) => components::run(&arguments),
         Verb::Completions(arguments) => completions::run(&arguments),

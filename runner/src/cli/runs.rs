@@ -39,7 +39,13 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
 }
 
 fn line(run: &Summary) -> String {
-    let Summary { id, experiment, steps, cached, .. } = run;
+    let Summary {
+        id,
+        experiment,
+        steps,
+        cached,
+        ..
+    } = run;
     let status = run.status.name();
     format!("{id}  {status:<11}  {experiment}  {steps} steps, {cached} cached\n")
 }

@@ -14,8 +14,13 @@ pub(crate) struct Moment {
 impl Moment {
     /// Now.
     pub(crate) fn now() -> Self {
+        Self::before_now(0)
+    }
+
+    /// So many seconds ago.
+    pub(crate) fn before_now(seconds: u64) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self::from_unix(since.as_secs())
+        Self::from_unix(since.as_secs().saturating_sub(seconds))
     }
 
     /// From seconds since 1970, by counting days in eras of 400 years that begin on 1 March.

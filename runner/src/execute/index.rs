@@ -79,7 +79,10 @@ pub fn list(home: &Path) -> Vec<Summary> {
                 changed = true;
                 let Ok(record) = folder.load() else { continue };
                 // A folder that was copied or renamed goes by its own name.
-                let run = Summary { id, ..Summary::of(&record) };
+                let run = Summary {
+                    id,
+                    ..Summary::of(&record)
+                };
                 Line { stamp, run }
             }
         };
@@ -97,7 +100,11 @@ fn index_file(home: &Path) -> PathBuf {
 
 fn stamp(file: &Path) -> Option<Stamp> {
     let metadata = fs::metadata(file).ok()?;
-    let since = metadata.modified().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    let since = metadata
+        .modified()
+        .ok()?
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .ok()?;
     Some(Stamp {
         bytes: metadata.len(),
         modified_ns: since.as_nanos() as u64,
@@ -109,7 +116,9 @@ fn read(file: &Path) -> HashMap<String, Line> {
         return HashMap::new();
     }
     let text = fs::read_to_string(file).unwrap_or_default();
-    let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    let lines = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Line>(line).ok());
     lines.map(|line| (line.run.id.clone(), line)).collect()
 }
 
@@ -170,7 +179,10 @@ mod tests {
         assert_eq!(list(home)[0].experiment, "believed");
         write(home, "b", Status::Interrupted);
         let now = list(home);
-        assert_eq!((now[1].experiment.as_str(), now[1].status), ("e", Status::Interrupted));
+        assert_eq!(
+            (now[1].experiment.as_str(), now[1].status),
+            ("e", Status::Interrupted)
+        );
 
         fs::remove_dir_all(RunFolder::new(home, "a").path).unwrap();
         assert_eq!(ids(home), ["b"]);

@@ -5,7 +5,9 @@ mod clock;
 pub mod index;
 mod interrupt;
 mod memory;
+mod needs;
 mod progress;
+pub mod prune;
 pub mod record;
 mod run;
 pub mod runs;
@@ -13,5 +15,6 @@ mod services;
 mod step;
 
 pub(crate) use interrupt::cancel_on_signal;
+pub use needs::Needs;
 pub use record::{RunFolder, RunRecord, Status, StepRecord};
 pub use run::{Ended, run};

@@ -1,6 +1,7 @@
 //! Running a whole plan.
 
 use super::clock::Moment;
+use super::needs::Needs;
 use super::record::{FORMAT, RunFolder, RunRecord, Status, StepRecord};
 use super::step;
 use crate::cli::say;
@@ -62,6 +63,8 @@ pub fn run(
         steps: Vec::new(),
         verdicts: Vec::new(),
     };
+    let needed = plan.steps.iter().map(location).collect();
+    Needs::write(&folder, needed).map_err(Error::io("cannot write in", &folder.path))?;
     save(&folder, &record)?;
     super::runs::point_latest(store.home(), &record.id);
     let mut failure = None;
@@ -73,7 +76,12 @@ pub fn run(
             planned.step.id,
             planned.step.component.name
         );
-        let done = match &planned.cached {
+        // Planned from the store, it may have been freed since; from here on it is not.
+        let cached = planned.cached.as_ref().filter(|_| {
+            let found = store.find(planned.step.component.name, &planned.key);
+            found.is_some()
+        });
+        let done = match cached {
             Some(manifest) => {
                 say(&format!("{header}  cached"));
                 Ok(step::record(planned, manifest, true))
@@ -95,7 +103,7 @@ pub fn run(
                     id: planned.step.id.clone(),
                     component: planned.step.component.name.to_owned(),
                     key: planned.key.clone(),
-                    location: Store::location(planned.step.component.name, &planned.key, ""),
+                    location: location(planned),
                     error: Some(error.to_string()),
                     ..StepRecord::default()
                 });
@@ -111,11 +119,19 @@ pub fn run(
     };
     record.finished = Some(Moment::now().rfc3339());
     save(&folder, &record)?;
+    if failure.is_none() {
+        Needs::remove(&folder);
+    }
     Ok(Ended {
         folder,
         record,
         failure,
     })
+}
+
+/// Where the artifact of a planned step lies.
+fn location(planned: &Planned) -> String {
+    Store::location(planned.step.component.name, &planned.key, "")
 }
 
 fn tell(step: &StepRecord) {

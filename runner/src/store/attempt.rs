@@ -9,8 +9,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-const ATTEMPT: &str = ".attempt-";
-const BROKEN: &str = ".broken-";
+/// How the names of folders begin that are being written.
+pub(super) const ATTEMPT: &str = ".attempt-";
+/// How the names of folders begin that are being removed.
+pub(super) const BROKEN: &str = ".broken-";
 
 /// A folder an artifact is being written into; removed when dropped unpublished.
 #[derive(Debug)]
@@ -84,7 +86,7 @@ impl Drop for Attempt {
 }
 
 /// A suffix that no other process or attempt has.
-fn unique() -> String {
+pub(super) fn unique() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("{}-{}", std::process::id(), now.as_nanos())
 }

@@ -55,23 +55,9 @@ impl Store {
             wanted.extend(location.rsplit('/').next().map(str::to_owned));
         }
         for component in folders(&self.path())? {
-            let name = file_name(&component);
             for entry in folders(&component)? {
                 let key = file_name(&entry);
-                let kind = if let Some(rest) = key.strip_prefix(ATTEMPT) {
-                    let owner = rest.split('-').next().unwrap_or_default();
-                    (!lock::is_held(&lock_file(&component, owner))).then_some(GarbageKind::Leftover)
-                } else if key.starts_with(BROKEN) {
-                    Some(GarbageKind::Leftover)
-                } else if key.starts_with('.') {
-                    None
-                } else if lock::is_held(&lock_file(&component, &key)) {
-                    None
-                } else if self.find(&name, &key).is_none() {
-                    Some(GarbageKind::Broken)
-                } else {
-                    (!needed.contains(&format!("{name}/{key}"))).then_some(GarbageKind::Artifact)
-                };
+                let kind = self.kind_of(&component, &key, needed);
                 found.extend(kind.map(|kind| (kind, entry)));
             }
             for entry in fs::read_dir(&component)?.flatten() {
@@ -82,9 +68,10 @@ impl Store {
                 }
             }
         }
+        let components = folders(&self.path())?;
         for folder in folders(&self.home().join("scratch"))? {
             let key = file_name(&folder);
-            let done = folders(&self.path())?.iter().any(|component| component.join(&key).exists());
+            let done = components.iter().any(|component| component.join(&key).exists());
             if !busy.contains(&key) && (done || !wanted.contains(&key)) {
                 found.push((GarbageKind::Scratch, folder));
             }
@@ -94,52 +81,69 @@ impl Store {
             .map(|(kind, path)| Garbage {
                 kind,
                 bytes: size(&path),
-                path: path.strip_prefix(self.home()).map_or(path.clone(), Path::to_path_buf),
+                path: path
+                    .strip_prefix(self.home())
+                    .map_or(path.clone(), Path::to_path_buf),
             })
             .collect();
         all.sort_by(|a, b| (a.kind, &a.path).cmp(&(b.kind, &b.path)));
         Ok(all)
     }
 
+    /// What the folder called `key` in a component's folder is, if it can go.
+    fn kind_of(&self, component: &Path, key: &str, needed: &BTreeSet<String>) -> Option<GarbageKind> {
+        let held = |key: &str| lock::is_held(&lock_file(component, key));
+        let name = file_name(component);
+        if let Some(rest) = key.strip_prefix(ATTEMPT) {
+            let owner = rest.split('-').next().unwrap_or_default();
+            return (!held(owner)).then_some(GarbageKind::Leftover);
+        }
+        if key.starts_with(BROKEN) {
+            return Some(GarbageKind::Leftover);
+        }
+        if key.starts_with('.') || held(key) {
+            return None;
+        }
+        if self.find(&name, key).is_none() {
+            return Some(GarbageKind::Broken);
+        }
+        (!needed.contains(&format!("{name}/{key}"))).then_some(GarbageKind::Artifact)
+    }
+
     /// Takes a piece of garbage away, unless a process has come to be at it or `still_needed` says that a run has come to
     /// need it. Says whether it went. Readers see all of an artifact or nothing: it is renamed first.
     pub fn free(&self, garbage: &Garbage, still_needed: impl Fn() -> bool) -> io::Result<bool> {
         let path = self.home().join(&garbage.path);
-        let (Some(parent), key) = (path.parent(), file_name(&path)) else {
-            return Ok(false);
-        };
-        match garbage.kind {
-            GarbageKind::Leftover => {}
-            GarbageKind::Artifact | GarbageKind::Broken => {
-                return self.remove_artifact(parent, &key, still_needed);
+        let key = file_name(&path);
+        match (garbage.kind, path.parent()) {
+            (GarbageKind::Artifact | GarbageKind::Broken, Some(component)) => {
+                self.remove_artifact(&file_name(component), &key, still_needed)
             }
-            GarbageKind::Scratch => {
-                if still_needed() {
-                    return Ok(false);
-                }
-            }
+            (GarbageKind::Scratch, _) if still_needed() => Ok(false),
+            _ => fs::remove_dir_all(&path).map(|()| true),
         }
-        fs::remove_dir_all(&path)?;
-        Ok(true)
     }
 
     /// Removes the artifact of a key under its lock; see [`Store::free`].
     pub(super) fn remove_artifact(
         &self,
-        component: &Path,
+        component: &str,
         key: &str,
         still_needed: impl Fn() -> bool,
     ) -> io::Result<bool> {
-        let Some(_lock) = Lock::acquire(&lock_file(component, key), held)
-            .map(Some)
-            .or_else(|error| if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) })?
-        else {
-            return Ok(false);
+        let component = self.path().join(component);
+        let _lock = match Lock::acquire(&lock_file(&component, key), held) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error),
         };
         if still_needed() {
             return Ok(false);
         }
-        let (path, aside) = (component.join(key), component.join(format!("{BROKEN}{}", unique())));
+        let (path, aside) = (
+            component.join(key),
+            component.join(format!("{BROKEN}{}", unique())),
+        );
         disk::rename(&path, &aside)?;
         // A run says what it needs before it looks: whoever found the artifact until now has said so, and gets it back.
         if still_needed() {
@@ -188,7 +192,9 @@ fn folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 /// Bytes of the files under a folder; what goes meanwhile counts nothing.

@@ -5,16 +5,22 @@
 
 mod attempt;
 mod base;
+mod collect;
 mod files;
 mod key;
 mod lock;
 mod manifest;
 mod sync;
+mod verify;
 
 pub use attempt::Attempt;
 pub use base::{Store, home};
+pub(crate) use collect::size;
+pub(crate) use sync::hash_file;
+pub use collect::{Garbage, GarbageKind};
 pub use files::FileHashes;
 pub use key::{canonical, key};
 pub(crate) use lock::is_held;
 pub use lock::{Lock, Owner};
 pub use manifest::{Cost, FileEntry, MadeBy, Manifest};
+pub use verify::{Damage, Problem, Verified};

@@ -37,3 +37,10 @@ pub(super) fn sync_and_hash(file: &Path) -> io::Result<(u64, String)> {
     hasher.update_reader(&content)?;
     Ok((hasher.count(), hasher.finalize().to_hex().to_string()))
 }
+
+/// Size and BLAKE3 of a file's content.
+pub(crate) fn hash_file(file: &Path) -> io::Result<(u64, String)> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(File::open(file)?)?;
+    Ok((hasher.count(), hasher.finalize().to_hex().to_string()))
+}

@@ -9,6 +9,7 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Mutex;
+use std::thread::ScopedJoinHandle;
 use std::{fs, io};
 
 /// Something about an artifact that is not as it was published.
@@ -89,7 +90,10 @@ impl Store {
                     })
                 })
                 .collect();
-            workers.into_iter().map(|worker| worker.join()).collect::<Vec<_>>()
+            workers
+                .into_iter()
+                .map(ScopedJoinHandle::join)
+                .collect::<Vec<_>>()
         });
         let mut all = Verified::default();
         for part in parts {
@@ -154,7 +158,9 @@ impl Store {
 
     /// Whether the artifact is a view of something that stands in the store with another fingerprint.
     fn speaks_of_another(&self, folder: &Path) -> bool {
-        let source = Artifact::open(folder, "", "").ok().and_then(|view| view.header.source);
+        let source = Artifact::open(folder, "", "")
+            .ok()
+            .and_then(|view| view.header.source);
         source.is_some_and(|source| {
             let there = self.open(&source.location, &source.location);
             there.is_ok_and(|artifact| artifact.header.fingerprint != source.fingerprint)
@@ -164,7 +170,7 @@ impl Store {
     /// Takes an artifact away, so that the next run makes it anew. Says whether it went: a process may be at it.
     pub fn remove(&self, location: &str) -> io::Result<bool> {
         let (component, key) = location.split_once('/').unwrap_or((location, ""));
-        self.remove_artifact(&self.path().join(component), key, || false)
+        self.remove_artifact(component, key, || false)
     }
 }
 

@@ -82,7 +82,10 @@ fn the_link_to_the_latest_run_follows() {
     let latest = || fs::read_link(lab.path(".lyceum/runs/latest")).expect("a link");
     let mut seen = Vec::new();
     for _ in 0..2 {
-        let run = lab.lyceum(&["run", "small.toml", "--format", "json"]).exits(0).json();
+        let run = lab
+            .lyceum(&["run", "small.toml", "--format", "json"])
+            .exits(0)
+            .json();
         let id = run["run"].as_str().expect("an id").to_owned();
         assert_eq!(latest().to_str(), Some(id.as_str()), "a relative link");
         assert!(lab.path(".lyceum/runs/latest/run.json").is_file());

@@ -31,5 +31,10 @@ fn bash_reads_its_script_and_completes_a_verb() {
         return;
     };
     let said = String::from_utf8_lossy(&out.stdout);
-    assert_eq!(said.trim(), "completions", "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(
+        said.trim(),
+        "completions",
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
 }

@@ -55,7 +55,12 @@ fn ten_thousand_runs_are_listed_at_once() {
 
     let last = lab.lyceum(&["runs", "--status", "failed", "--limit", "2", "--format", "json"]);
     let last = last.exits(0).json();
-    let ids: Vec<_> = last.as_array().expect("a list").iter().map(|run| &run["id"]).collect();
+    let ids: Vec<_> = last
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|run| &run["id"])
+        .collect();
     assert_eq!(ids, ["20260102-009980-abcd", "20260102-009990-abcd"]);
     assert_eq!(lab.lyceum(&["runs", "--experiment", "few"]).exits(0).stdout, "");
 }
@@ -76,7 +81,11 @@ fn the_index_follows_what_changes_and_survives_damage() {
     lab.write(".lyceum/runs.jsonl", &b"\xff{\n{}"[..]);
     assert_eq!(list(), changed);
     lab.write(".lyceum/runs/20260102-000002-abcd/run.json", "{");
-    assert_eq!(list().lines().count(), 2, "a record that cannot be read is passed over");
+    assert_eq!(
+        list().lines().count(),
+        2,
+        "a record that cannot be read is passed over"
+    );
     fs::remove_dir_all(lab.path(".lyceum/runs/20260102-000000-abcd")).expect("it goes");
     assert_eq!(list().lines().count(), 1);
 }
