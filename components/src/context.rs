@@ -3,6 +3,7 @@
 use crate::artifact::Source;
 use crate::random::Stream;
 use crate::reference::{Accepts, FilePath, Ref, Refs};
+use crate::train::Point;
 use crate::{Artifact, Error, Result};
 use burn::tensor::{Device, FloatDType};
 use schemars::JsonSchema;
@@ -92,6 +93,8 @@ pub trait Services: Send + Sync {
     fn measure(&self, name: &str, value: f64);
     /// Notes what the step cost: tokens processed and FLOPs. The same for equal runs; kept in the manifest.
     fn cost(&self, tokens: u64, flops: f64);
+    /// Shows points of the training curve as they are measured. Only for looking at: the artifact holds them too.
+    fn curve(&self, _points: &[Point]) {}
     /// Says something worth reading to the user.
     fn note(&self, text: &str);
 }

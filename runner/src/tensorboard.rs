@@ -4,8 +4,10 @@
 //! holding one `Event` message in protocol buffers. Only the four fields that scalars need are written.
 
 use lyceum_components::disk;
+use lyceum_components::train::Point;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What the first record of every file says.
@@ -17,18 +19,19 @@ const MASK_DELTA: u32 = 0xa282_ead8;
 #[derive(Debug)]
 pub struct EventFile {
     out: disk::File,
-    path: PathBuf,
 }
 
 impl EventFile {
     /// Makes a file in `folder`, which is made too, under the name by which TensorBoard finds it.
     pub fn create(folder: &Path) -> io::Result<Self> {
         disk::create_dir_all(folder)?;
-        let name = format!("events.out.tfevents.{:010}.lyceum.{}", now() as u64, std::process::id());
-        let path = folder.join(name);
+        let name = format!(
+            "events.out.tfevents.{:010}.lyceum.{}",
+            now() as u64,
+            std::process::id()
+        );
         let mut file = Self {
-            out: disk::File::create(&path)?,
-            path,
+            out: disk::File::create(&folder.join(name))?,
         };
         let mut event = Vec::new();
         double(&mut event, 1, now());
@@ -37,19 +40,62 @@ impl EventFile {
         Ok(file)
     }
 
-    /// Where it lies.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Adds a value of the curve called `tag`, at a step of training, measured now.
     pub fn scalar(&mut self, tag: &str, step: u64, value: f64) -> io::Result<()> {
         self.record(&scalar_event(now(), tag, step, value))
     }
 
+    /// Adds a point of a training curve under the tag `train/loss`, say.
+    pub(crate) fn point(&mut self, point: &Point) -> io::Result<()> {
+        self.scalar(
+            &format!("{}/{}", point.split, point.metric),
+            point.step,
+            point.value,
+        )
+    }
+
     /// A record goes out in one write: a reader beside sees whole records, and a kill loses none that were written.
     fn record(&mut self, event: &[u8]) -> io::Result<()> {
         self.out.write_all(&frame(event))
+    }
+}
+
+/// The event file of one training, made at its first point. Writing fails at most once: then it is given up.
+#[derive(Debug)]
+pub(crate) struct Events(Mutex<Sink>);
+
+#[derive(Debug)]
+enum Sink {
+    Folder(PathBuf),
+    Open(EventFile),
+    GivenUp,
+}
+
+impl Events {
+    pub(crate) const fn new(folder: PathBuf) -> Self {
+        Self(Mutex::new(Sink::Folder(folder)))
+    }
+
+    /// Adds points, measured now.
+    pub(crate) fn add(&self, points: &[Point]) -> io::Result<()> {
+        let mut sink = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let added = sink.add(points);
+        if added.is_err() {
+            *sink = Sink::GivenUp;
+        }
+        added
+    }
+}
+
+impl Sink {
+    fn add(&mut self, points: &[Point]) -> io::Result<()> {
+        if let Self::Folder(folder) = self {
+            *self = Self::Open(EventFile::create(folder)?);
+        }
+        let Self::Open(file) = self else {
+            return Ok(());
+        };
+        points.iter().try_for_each(|point| file.point(point))
     }
 }
 
@@ -117,8 +163,7 @@ mod tests {
     fn records_are_framed_as_tensorflow_does() {
         // The check value of CRC-32C (RFC 3720), masked as TensorFlow's `crc32c::Mask` does.
         assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
-        let mask = |crc: u32| ((crc >> 15) | (crc << 17)).wrapping_add(0xa282_ead8);
-        assert_eq!(masked(b"123456789"), mask(0xe306_9283));
+        assert_eq!(masked(b"123456789"), 0xc78a_b0e5);
         // Every event file begins so: a first event of 24 bytes, and the checksum of that length.
         let mut first = Vec::new();
         double(&mut first, 1, 1.5);
@@ -134,7 +179,9 @@ mod tests {
     fn a_scalar_is_these_bytes() {
         // As `protoc --decode` reads them: wall_time 2, step 300, summary { value { tag "loss", simple_value 0.5 } }.
         let expected = [
-            &[0x09, 0, 0, 0, 0, 0, 0, 0, 0x40, 0x10, 0xac, 0x02, 0x2a, 0x0d, 0x0a, 0x0b, 0x0a, 0x04][..],
+            &[
+                0x09, 0, 0, 0, 0, 0, 0, 0, 0x40, 0x10, 0xac, 0x02, 0x2a, 0x0d, 0x0a, 0x0b, 0x0a, 0x04,
+            ][..],
             b"loss",
             &[0x15, 0, 0, 0, 0x3f],
         ]

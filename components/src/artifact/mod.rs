@@ -12,7 +12,7 @@ mod tokenizer;
 mod tokens;
 mod view;
 
-pub use base::{Artifact, Header, Kind, Source, write_header};
+pub use base::{Artifact, HEADER, Header, Kind, Source, write_header};
 pub use corpus::{Cell, CorpusDetails, CorpusWriter, Document};
 pub use scores::{Item, Scores, ScoresDetails};
 pub use selection::{Order, Selection, SelectionDetails};

@@ -19,6 +19,7 @@ mod terms;
 mod tests;
 mod weighting;
 
+pub use curve::{Point, read as read_curve};
 pub use lm::Lm;
 pub use optimizer::{AdamWSettings, Optimizer};
 pub use params::{Budget, EarlyStopping, Evaluation, LmParams, ModelChoice, OptimParams};

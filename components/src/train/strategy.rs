@@ -91,7 +91,7 @@ impl StepStrategy {
         bar.advance(position.tokens);
         let (start, first) = (Instant::now(), position.tokens);
         let mut stopped = Stopped::Budget;
-        let mut saved = position.step;
+        let (mut saved, mut shown) = (position.step, 0);
         while position.step < total {
             if self.context.cancel.is_cancelled() {
                 if saved < position.step {
@@ -103,7 +103,10 @@ impl StepStrategy {
             let loss = self.step(&mut model, optimizer, &mut position, &mut points)?;
             bar.advance(position.tokens - before);
             bar.message(&format!("loss {loss:.3}"));
-            if self.evaluate_and_judge(&model, &mut position, &mut points)? {
+            let enough = self.evaluate_and_judge(&model, &mut position, &mut points)?;
+            self.context.services.curve(&points[shown..]);
+            shown = points.len();
+            if enough {
                 stopped = Stopped::Early;
                 break;
             }

@@ -15,6 +15,9 @@ pub(crate) struct Arguments {
     /// Where the report goes; the run's own folder if left out and there is one run.
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
+    /// Also makes one self-contained page for browsers of it, and names that.
+    #[arg(long)]
+    html: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Exit {
@@ -37,6 +40,13 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
             return Exit::Wrong;
         }
     };
+    let written = written.and_then(|file| {
+        if arguments.html {
+            report::write_page(&file)
+        } else {
+            Ok(file)
+        }
+    });
     match written {
         Ok(file) => print(&format!("{}\n", file.display())),
         Err(error) => {

@@ -88,7 +88,9 @@ pub fn run(
             }
             None => {
                 say(&header);
-                step::run(planned, store, device, cancel)
+                let events = folder.path.join("tensorboard").join(&planned.step.id);
+                let events = resolved.runtime.tensorboard.then_some(events);
+                step::run(planned, store, device, cancel, events)
             }
         };
         match done {

@@ -3,6 +3,8 @@
 use super::progress;
 use crate::plan::Planned;
 use crate::store::{Cost, Store};
+use crate::tensorboard::Events;
+use lyceum_components::train::Point;
 use lyceum_components::{Artifact, Bar, Error, FilePath, Result, Services};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,6 +19,7 @@ pub(super) struct StepServices {
     /// Places by path as written.
     files: BTreeMap<String, PathBuf>,
     noted: Mutex<Noted>,
+    events: Option<Events>,
 }
 
 /// What a step reported.
@@ -27,7 +30,8 @@ pub(super) struct Noted {
 }
 
 impl StepServices {
-    pub(super) fn new(store: &Store, planned: &Planned) -> Self {
+    /// With `events`, the training curve is also written as a TensorBoard event file in that folder.
+    pub(super) fn new(store: &Store, planned: &Planned, events: Option<PathBuf>) -> Self {
         let references = planned
             .step
             .references
@@ -44,6 +48,7 @@ impl StepServices {
             artifacts: references.zip(planned.inputs.iter().cloned()).collect(),
             files: files.collect(),
             noted: Mutex::default(),
+            events: events.map(Events::new),
         }
     }
 
@@ -90,6 +95,14 @@ impl Services for StepServices {
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         noted.cost.tokens += tokens;
         noted.cost.flops += flops;
+    }
+
+    fn curve(&self, points: &[Point]) {
+        if let Some(events) = &self.events
+            && let Err(error) = events.add(points)
+        {
+            self.note(&format!("no more TensorBoard events: {error}"));
+        }
     }
 
     fn note(&self, text: &str) {

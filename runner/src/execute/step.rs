@@ -8,14 +8,22 @@ use crate::plan::Planned;
 use crate::store::{MadeBy, Manifest, Owner, Store};
 use lyceum_components::{Cancel, Context, Error, Result, Shard};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-/// Runs a step that is not in the store, or waits for the process that runs it.
+/// Runs a step that is not in the store, or waits for the process that runs it. `events` is the folder of its TensorBoard
+/// events, if they are wanted.
 ///
 /// # Errors
 /// What the component says; nothing is published then, and the scratch folder stays for the next try.
-pub(super) fn run(planned: &Planned, store: &Store, device: &Chosen, cancel: &Cancel) -> Result<StepRecord> {
+pub(super) fn run(
+    planned: &Planned,
+    store: &Store,
+    device: &Chosen,
+    cancel: &Cancel,
+    events: Option<PathBuf>,
+) -> Result<StepRecord> {
     let step = &planned.step;
     let name = step.component.name;
     let start = Instant::now();
@@ -40,7 +48,7 @@ pub(super) fn run(planned: &Planned, store: &Store, device: &Chosen, cancel: &Ca
     let attempt = store
         .attempt(name, &planned.key)
         .map_err(Error::io("cannot write in", &folder))?;
-    let services = Arc::new(StepServices::new(store, planned));
+    let services = Arc::new(StepServices::new(store, planned, events));
     let context = Context {
         device: device.device.clone(),
         precision: step.precision,

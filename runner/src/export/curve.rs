@@ -19,8 +19,7 @@ pub(super) fn write(store: &Store, step: &StepRecord, to: &Path) -> Result<bool>
     let failed = || Error::io("cannot write in", to);
     let mut events = EventFile::create(to).map_err(failed())?;
     for point in points {
-        let tag = format!("{}/{}", point.split, point.metric);
-        events.scalar(&tag, point.step, point.value).map_err(failed())?;
+        events.point(&point).map_err(failed())?;
     }
     Ok(true)
 }

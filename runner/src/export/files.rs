@@ -3,7 +3,9 @@
 use super::Form;
 use crate::store::{FileEntry, hash_file};
 use lyceum_components::{Error, Result, disk};
-use polars::prelude::{CsvWriter, DataFrame, JsonFormat, JsonWriter, ParquetReader, PolarsResult, SerReader, SerWriter};
+use polars::prelude::{
+    CsvWriter, DataFrame, JsonFormat, JsonWriter, ParquetReader, PolarsResult, SerReader, SerWriter,
+};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -36,7 +38,10 @@ fn is_table(file: &Path) -> bool {
 
 /// Copies a file and gives the BLAKE3 of what was read, in hex.
 fn copy(from: &Path, to: &Path) -> Result<String> {
-    let (reading, writing) = (|| Error::io("cannot read", from), || Error::io("cannot write", to));
+    let (reading, writing) = (
+        || Error::io("cannot read", from),
+        || Error::io("cannot write", to),
+    );
     let mut source = File::open(from).map_err(reading())?;
     let mut out = disk::File::create(to).map_err(writing())?;
     let mut hasher = blake3::Hasher::new();
@@ -58,7 +63,9 @@ pub(super) fn table(from: &Path, to: &Path, form: Form) -> Result<()> {
     let (end, write): (_, fn(disk::File, &mut DataFrame) -> PolarsResult<()>) = match form {
         Form::Csv => ("csv", |out, frame| CsvWriter::new(out).finish(frame)),
         Form::Json => ("json", |out, frame| {
-            JsonWriter::new(out).with_json_format(JsonFormat::Json).finish(frame)
+            JsonWriter::new(out)
+                .with_json_format(JsonFormat::Json)
+                .finish(frame)
         }),
         Form::Parquet | Form::Tensorboard => return copy(from, to).map(drop),
     };

@@ -24,7 +24,7 @@ pub enum Form {
 }
 
 /// What is taken out of a run: steps, or an output of one of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Wanted<'a> {
     /// The steps: one, or every variant of one.
     pub steps: Vec<&'a StepRecord>,
@@ -44,7 +44,10 @@ pub fn wanted<'a>(record: &'a RunRecord, name: &'a str) -> Option<Wanted<'a>> {
     [Some((name, "")), split]
         .into_iter()
         .flatten()
-        .map(|(id, output)| Wanted { steps: steps(id), output })
+        .map(|(id, output)| Wanted {
+            steps: steps(id),
+            output,
+        })
         .find(|wanted| !wanted.steps.is_empty())
 }
 
@@ -108,10 +111,17 @@ pub fn run(store: &Store, folder: &RunFolder, record: &RunRecord, to: &Path, for
 
 fn artifact(store: &Store, step: &StepRecord, output: &str, to: &Path, form: Form) -> Result<()> {
     let manifest = manifest(store, step)?;
-    let inside = if output.is_empty() { String::new() } else { format!("{output}/") };
+    let inside = if output.is_empty() {
+        String::new()
+    } else {
+        format!("{output}/")
+    };
     if !manifest.outputs.iter().any(|name| name == output) && !output.is_empty() {
-        return Err(Error::data("unknown_output", format!("step `{}` has no output `{output}`", step.id))
-            .hint(format!("it has {}", manifest.outputs.join(", "))));
+        return Err(Error::data(
+            "unknown_output",
+            format!("step `{}` has no output `{output}`", step.id),
+        )
+        .hint(format!("it has {}", manifest.outputs.join(", "))));
     }
     let source = store.folder(&step.component, &step.key);
     make(to)?;
@@ -133,8 +143,12 @@ fn artifact(store: &Store, step: &StepRecord, output: &str, to: &Path, form: For
 /// The manifest of a step's artifact.
 fn manifest(store: &Store, step: &StepRecord) -> Result<Manifest> {
     store.find(&step.component, &step.key).ok_or_else(|| {
-        let message = format!("the artifact of step `{}` is not in the store, or not whole", step.id);
-        Error::data("missing_artifact", message).hint("run the experiment again: what is missing is made anew")
+        let message = format!(
+            "the artifact of step `{}` is not in the store, or not whole",
+            step.id
+        );
+        Error::data("missing_artifact", message)
+            .hint("run the experiment again: what is missing is made anew")
     })
 }
 

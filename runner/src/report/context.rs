@@ -2,6 +2,7 @@
 
 use super::data::{Row, RunData, TableData};
 use super::reported::{Figure, figures};
+use super::write::Judged;
 use crate::execute::record::{Basis, StepRecord, Verdict};
 use crate::units::{bytes, duration, number};
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ pub(super) struct Plot {
 }
 
 /// The context of one report over one or several runs. The first run gives the head.
-pub(super) fn context(runs: &[RunData], verdicts: &[Verdict], plots: &[Plot]) -> Value {
+pub(super) fn context(runs: &[RunData], judged: &[Judged<'_>], plots: &[Plot]) -> Value {
     let first = &runs[0];
     let head = &first.spec.experiment;
     let paper = head.paper.as_deref().unwrap_or_default();
@@ -26,14 +27,25 @@ pub(super) fn context(runs: &[RunData], verdicts: &[Verdict], plots: &[Plot]) ->
         "paper": head.paper,
         "file": first.record.file,
         "runs": runs.iter().map(run).collect::<Vec<_>>(),
-        "verdicts": verdicts.iter().map(verdict).collect::<Vec<_>>(),
+        "judged": judged.iter().map(|group| group_of(group, judged.len() > 1)).collect::<Vec<_>>(),
+        "beside": beside(runs),
         "tables": runs.iter().flat_map(|data| tables(data, runs.len() > 1)).collect::<Vec<_>>(),
         "plots": plots.iter().map(|p| json!({ "title": p.title, "file": p.file, "kind": p.kind })).collect::<Vec<_>>(),
         "models": runs.iter().flat_map(models).collect::<Vec<_>>(),
         "selections": runs.iter().flat_map(selections).collect::<Vec<_>>(),
-        "measured": measured(verdicts),
+        "measured": measured(judged.iter().flat_map(|group| &group.verdicts)),
         "reported": reported(&figures(paper)),
         "spec": first.spec_text,
+    })
+}
+
+/// The verdicts of one experiment; named where there are others beside it.
+fn group_of(group: &Judged<'_>, named: bool) -> Value {
+    let ids: Vec<&str> = group.runs.iter().map(|run| run.record.id.as_str()).collect();
+    json!({
+        "name": named.then(|| group.runs[0].spec.experiment.name.clone()),
+        "runs": ids,
+        "verdicts": group.verdicts.iter().map(verdict).collect::<Vec<_>>(),
     })
 }
 
@@ -58,6 +70,7 @@ fn run(data: &RunData) -> Value {
         "memory": bytes(new.map(|step| step.peak_memory_bytes).max().unwrap_or_default() as f64),
         "flops": number(steps.iter().map(|step| step.flops).sum()),
         "steps": steps.iter().map(cost).collect::<Vec<_>>(),
+        "unreadable": data.unreadable.iter().map(|(step, why)| json!({ "step": step, "why": why })).collect::<Vec<_>>(),
     })
 }
 
@@ -178,6 +191,31 @@ fn pivot(
     Some(json!({ "title": title, "columns": columns, "rows": rows, "n": n }))
 }
 
+/// Every measurement of several runs, one column a run; empty for one run.
+fn beside(runs: &[RunData]) -> Vec<Value> {
+    let mut names: Vec<(&str, &str, &str)> = Vec::new();
+    let mut cells: BTreeMap<(&str, &str, &str, usize), f64> = BTreeMap::new();
+    for (i, run) in runs.iter().enumerate().filter(|_| runs.len() > 1) {
+        for table in &run.tables {
+            for row in table.rows.iter().filter(|row| row.group.is_none()) {
+                let name = (table.step.as_str(), row.variant.as_str(), row.metric.as_str());
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+                cells.insert((name.0, name.1, name.2, i), row.value);
+            }
+        }
+    }
+    let line = |(step, variant, metric): (&str, &str, &str)| {
+        let values = (0..runs.len()).map(|i| match cells.get(&(step, variant, metric, i)) {
+            Some(value) => format!("{value:.4}"),
+            None => "–".to_owned(),
+        });
+        json!({ "metric": format!("{step}.{metric}"), "variant": variant, "cells": values.collect::<Vec<_>>() })
+    };
+    names.into_iter().map(line).collect()
+}
+
 fn models(data: &RunData) -> Vec<Value> {
     let of = |curve: &super::data::Curve| {
         let get = |name: &str| {
@@ -221,7 +259,7 @@ fn selections(data: &RunData) -> Vec<Value> {
 }
 
 /// What the claims measured, to be set beside what a paper reports.
-fn measured(verdicts: &[Verdict]) -> Vec<Value> {
+fn measured<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> Vec<Value> {
     let mut rows: Vec<Value> = Vec::new();
     for verdict in verdicts {
         for (name, value) in [

@@ -1,14 +1,14 @@
 //! What a run left behind, read into memory.
 
+use super::tables::{InstancesOf, read_curve, read_table};
 use crate::claims::Measured;
-use crate::execute::{RunFolder, RunRecord};
-use crate::spec::{Claim, Experiment, Report};
+use crate::execute::{RunFolder, RunRecord, StepRecord};
+use crate::spec::{Claim, Experiment, Report, metric_parts};
+use lyceum_components::artifact::HEADER;
 use lyceum_components::{Artifact, Kind};
-use polars::prelude::{Column, DataFrame, DataType, ParquetReader, SerReader};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Why a report could not be made.
@@ -79,7 +79,8 @@ pub(super) struct Bin {
 pub(super) struct TableData {
     pub(super) step: String,
     pub(super) rows: Vec<Row>,
-    pub(super) instances: BTreeMap<(String, String, Option<String>), BTreeMap<u64, f64>>,
+    /// Those that claims compare.
+    pub(super) instances: BTreeMap<InstancesOf, BTreeMap<u64, f64>>,
     pub(super) histogram: Vec<Bin>,
 }
 
@@ -107,6 +108,8 @@ pub(super) struct RunData {
     pub(super) tables: Vec<TableData>,
     pub(super) curves: Vec<Curve>,
     pub(super) selections: Vec<Chosen>,
+    /// Steps whose artifacts cannot be read, each with the reason.
+    pub(super) unreadable: Vec<(String, String)>,
 }
 
 impl RunData {
@@ -125,31 +128,57 @@ impl RunData {
             tables: Vec::new(),
             curves: Vec::new(),
             selections: Vec::new(),
+            unreadable: Vec::new(),
         };
         for step in data.record.steps.clone() {
-            if step.error.is_some() {
-                continue;
-            }
-            let path = folder.artifact(&step);
-            // Artifacts with named outputs have no header of their own, and none of them is shown.
-            let Ok(artifact) = Artifact::open(&path, &step.location, &step.id) else {
-                continue;
-            };
-            match artifact.header.kind {
-                Kind::Table => data.tables.push(read_table(&path, step.id)?),
-                Kind::Model => data
-                    .curves
-                    .push(read_curve(&path, step.id, artifact.header.details)?),
-                Kind::Selection => {
-                    data.selections.push(Chosen {
-                        step: step.id,
-                        details: artifact.header.details,
-                    });
-                }
-                _ => {}
+            if step.error.is_none()
+                && let Err(reason) = data.read_step(folder, &step)
+            {
+                data.unreadable.push((step.id, reason));
             }
         }
         Ok(data)
+    }
+
+    /// Reads what is shown of a step.
+    fn read_step(&mut self, folder: &RunFolder, step: &StepRecord) -> Result<(), String> {
+        let path = folder.artifact(step);
+        if !path.is_dir() {
+            return Err("its artifact is not in the store any more".to_owned());
+        }
+        // Artifacts with named outputs have no header of their own, and none of them is shown.
+        if !path.join(HEADER).exists() && path.join("manifest.json").exists() {
+            return Ok(());
+        }
+        let artifact = Artifact::open(&path, &step.location, &step.id).map_err(|error| error.to_string())?;
+        let (id, details) = (step.id.clone(), artifact.header.details);
+        let text = |error: ReportError| error.to_string();
+        match artifact.header.kind {
+            Kind::Table => {
+                let wanted = self.instances_of(&id);
+                self.tables.push(read_table(&path, id, &wanted).map_err(text)?);
+            }
+            Kind::Model => self.curves.push(read_curve(&path, id, details).map_err(text)?),
+            Kind::Selection => self.selections.push(Chosen { step: id, details }),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The instances of a step that claims compare.
+    fn instances_of(&self, id: &str) -> Vec<InstancesOf> {
+        let claims = self
+            .spec
+            .claims
+            .iter()
+            .filter(|claim| measures(id, &claim.metric));
+        claims
+            .flat_map(|claim| {
+                let name = metric_parts(&claim.metric).1;
+                [&claim.better, &claim.than]
+                    .map(|variant| (variant.clone(), name.to_owned(), claim.group.clone()))
+            })
+            .collect()
     }
 
     /// The resolved experiment but for its seed: runs that agree in it are seeds of one experiment.
@@ -161,152 +190,39 @@ impl RunData {
         Some(spec)
     }
 
-    /// What was measured of `metric` (as in `quality.loss`) for a variant.
-    pub(super) fn measured(&self, metric: &str, group: Option<&str>, variant: &str) -> Measured {
-        let (step, name) = metric.split_once('.').unwrap_or((metric, ""));
-        let of_step = |table: &&TableData| table.step == step || table.step.starts_with(&format!("{step}["));
-        for table in self.tables.iter().filter(of_step) {
-            let wanted =
-                |row: &&Row| row.variant == variant && row.metric == name && row.group.as_deref() == group;
-            if let Some(row) = table.rows.iter().find(wanted) {
-                let key = (variant.to_owned(), name.to_owned(), group.map(str::to_owned));
-                let instances = table.instances.get(&key).cloned().unwrap_or_default();
-                return Measured {
-                    value: Some(row.value),
-                    instances,
-                };
-            }
-        }
-        Measured::default()
-    }
-}
-
-pub(super) fn read_table(path: &Path, step: String) -> Result<TableData, ReportError> {
-    let frame = Frame::read(&path.join("table.parquet"))?;
-    let (variant, metric, group) = (
-        frame.text("variant")?,
-        frame.text("metric")?,
-        frame.text("group")?,
-    );
-    let (value, n, error) = (
-        frame.number("value")?,
-        frame.number("n")?,
-        frame.number("standard_error")?,
-    );
-    let rows = (0..variant.len())
-        .map(|i| Row {
-            variant: variant[i].clone().unwrap_or_default(),
-            metric: metric[i].clone().unwrap_or_default(),
-            group: group[i].clone(),
-            value: value[i].unwrap_or(f64::NAN),
-            n: n[i].unwrap_or_default() as u64,
-            standard_error: error[i],
-        })
-        .collect();
-    let mut table = TableData {
-        step,
-        rows,
-        instances: BTreeMap::new(),
-        histogram: Vec::new(),
-    };
-    let file = path.join("instances.parquet");
-    if file.exists() {
-        let frame = Frame::read(&file)?;
-        let (variant, metric, group) = (
-            frame.text("variant")?,
-            frame.text("metric")?,
-            frame.text("group")?,
-        );
-        let (instance, value) = (frame.number("instance")?, frame.number("value")?);
-        for i in 0..variant.len() {
-            if let (Some(variant), Some(metric), Some(instance), Some(value)) =
-                (&variant[i], &metric[i], instance[i], value[i])
-            {
-                let key = (variant.clone(), metric.clone(), group[i].clone());
-                table
-                    .instances
-                    .entry(key)
-                    .or_default()
-                    .insert(instance as u64, value);
-            }
-        }
-    }
-    let file = path.join("histogram.parquet");
-    if file.exists() {
-        let frame = Frame::read(&file)?;
-        let (variant, group) = (frame.text("variant")?, frame.text("group")?);
-        let (low, high, count) = (
-            frame.number("bin_low")?,
-            frame.number("bin_high")?,
-            frame.number("count")?,
-        );
-        table.histogram = (0..variant.len())
-            .map(|i| Bin {
-                variant: variant[i].clone().unwrap_or_default(),
-                group: group[i].clone().unwrap_or_default(),
-                low: low[i].unwrap_or_default(),
-                high: high[i].unwrap_or_default(),
-                count: count[i].unwrap_or_default(),
-            })
+    /// What was measured of `metric` (as in `quality.loss` or `quality[a].loss`) for a variant.
+    ///
+    /// # Errors
+    /// The steps that measured it, where that are several: then it is not said which is meant.
+    pub(super) fn measured(
+        &self,
+        metric: &str,
+        group: Option<&str>,
+        variant: &str,
+    ) -> Result<Measured, Vec<String>> {
+        let name = metric_parts(metric).1;
+        let wanted =
+            |row: &&Row| row.variant == variant && row.metric == name && row.group.as_deref() == group;
+        let tables = self.tables.iter().filter(|table| measures(&table.step, metric));
+        let found: Vec<_> = tables
+            .filter_map(|table| Some((table, table.rows.iter().find(wanted)?)))
             .collect();
-    }
-    Ok(table)
-}
-
-fn read_curve(path: &Path, step: String, details: Value) -> Result<Curve, ReportError> {
-    let frame = Frame::read(&path.join("metrics.parquet"))?;
-    let (split, metric) = (frame.text("split")?, frame.text("metric")?);
-    let (tokens, value) = (frame.number("tokens")?, frame.number("value")?);
-    let mut points: BTreeMap<(String, String), Vec<(f64, f64)>> = BTreeMap::new();
-    for i in 0..split.len() {
-        if let (Some(split), Some(metric), Some(tokens), Some(value)) =
-            (&split[i], &metric[i], tokens[i], value[i])
-        {
-            points
-                .entry((split.clone(), metric.clone()))
-                .or_default()
-                .push((tokens, value));
+        match found[..] {
+            [] => Ok(Measured::default()),
+            [(table, row)] => {
+                let key = (variant.to_owned(), name.to_owned(), group.map(str::to_owned));
+                Ok(Measured {
+                    value: Some(row.value),
+                    instances: table.instances.get(&key).cloned().unwrap_or_default(),
+                })
+            }
+            _ => Err(found.iter().map(|(table, _)| table.step.clone()).collect()),
         }
     }
-    Ok(Curve {
-        step,
-        points,
-        details,
-    })
 }
 
-/// A Parquet file whose columns are asked for by name.
-struct Frame {
-    path: PathBuf,
-    frame: DataFrame,
-}
-
-impl Frame {
-    fn read(path: &Path) -> Result<Self, ReportError> {
-        let opened = File::open(path).map_err(|e| failed(path)(e.to_string()))?;
-        let frame = ParquetReader::new(opened)
-            .finish()
-            .map_err(|e| failed(path)(e.to_string()))?;
-        Ok(Self {
-            path: path.to_path_buf(),
-            frame,
-        })
-    }
-
-    fn column(&self, name: &str, kind: &DataType) -> Result<Column, ReportError> {
-        let column = self.frame.column(name).and_then(|column| column.cast(kind));
-        column.map_err(|e| failed(&self.path)(e.to_string()))
-    }
-
-    fn text(&self, name: &str) -> Result<Vec<Option<String>>, ReportError> {
-        let column = self.column(name, &DataType::String)?;
-        let values = column.str().map_err(|e| failed(&self.path)(e.to_string()))?;
-        Ok(values.iter().map(|value| value.map(str::to_owned)).collect())
-    }
-
-    fn number(&self, name: &str) -> Result<Vec<Option<f64>>, ReportError> {
-        let column = self.column(name, &DataType::Float64)?;
-        let values = column.f64().map_err(|e| failed(&self.path)(e.to_string()))?;
-        Ok(values.iter().collect())
-    }
+/// Whether a metric is one of the step called `id`: of exactly this variant, if it names one.
+fn measures(id: &str, metric: &str) -> bool {
+    let step = metric_parts(metric).0;
+    id == step || id.strip_prefix(step).is_some_and(|rest| rest.starts_with('['))
 }

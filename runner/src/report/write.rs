@@ -4,13 +4,12 @@ use super::context::{Plot, context};
 use super::data::{Bin, Curve, ReportError, RunData, failed};
 use super::plots;
 use super::render::render;
-use crate::claims::judge;
+use crate::claims::{Measured, judge};
 use crate::execute::RunFolder;
 use crate::execute::record::Verdict;
+use crate::spec::{Claim, metric_parts};
 use lyceum_components::disk;
 use polars::prelude::{Column, DataFrame, ParquetWriter};
-use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Writes a run's report into its folder, notes the verdicts in its record, and gives them.
@@ -25,8 +24,8 @@ pub fn write(folder: &RunFolder) -> Result<Vec<Verdict>, ReportError> {
     Ok(verdicts)
 }
 
-/// Writes one report over several runs into a folder, and gives its file. Runs that differ only in the seed are judged
-/// together.
+/// Writes one report over several runs into a folder, and gives its file. The claims of every experiment among them are
+/// judged, over all runs of it that differ only in the seed.
 pub fn write_several(folders: &[RunFolder], to: &Path) -> Result<(PathBuf, Vec<Verdict>), ReportError> {
     let runs = folders.iter().map(RunData::read).collect::<Result<Vec<_>, _>>()?;
     write_runs(&runs, to)
@@ -34,33 +33,75 @@ pub fn write_several(folders: &[RunFolder], to: &Path) -> Result<(PathBuf, Vec<V
 
 fn write_runs(runs: &[RunData], to: &Path) -> Result<(PathBuf, Vec<Verdict>), ReportError> {
     let folder = to.join("plots");
-    fs::create_dir_all(&folder).map_err(|e| failed(&folder)(e.to_string()))?;
-    let verdicts = verdicts(runs);
+    disk::create_dir_all(&folder).map_err(|e| failed(&folder)(e.to_string()))?;
+    let judged = judged(runs);
+    let verdicts: Vec<Verdict> = judged.iter().flat_map(|group| group.verdicts.clone()).collect();
     let plots = draw(runs, &folder)?;
     write_verdicts(&to.join("verdicts.parquet"), &verdicts)?;
-    let text = render(&runs[0].spec.report.template, &context(runs, &verdicts, &plots))?;
+    let text = render(&runs[0].spec.report.template, &context(runs, &judged, &plots))?;
     let file = to.join("report.md");
     disk::write_atomically(&file, text).map_err(|e| failed(&file)(e.to_string()))?;
     Ok((file, verdicts))
 }
 
-/// The verdicts over all runs if they are one experiment with different seeds, else those of the first run.
-fn verdicts(runs: &[RunData]) -> Vec<Verdict> {
-    let seeds: BTreeSet<u64> = runs.iter().map(|run| run.spec.experiment.seed).collect();
-    let are_seeds = seeds.len() == runs.len()
-        && runs
+/// Claims judged over the runs of one experiment, which differ at most in the seed.
+pub(super) struct Judged<'a> {
+    pub(super) runs: Vec<&'a RunData>,
+    pub(super) verdicts: Vec<Verdict>,
+}
+
+/// The verdicts of every experiment among the runs. Runs that differ only in the seed are seeds of one experiment; of
+/// runs that differ in nothing, the last counts.
+fn judged(runs: &[RunData]) -> Vec<Judged<'_>> {
+    let mut groups: Vec<(Option<toml::Table>, Vec<&RunData>)> = Vec::new();
+    for run in runs {
+        let spec = run.without_seed();
+        match groups.iter_mut().find(|(other, _)| *other == spec) {
+            Some((_, own)) => {
+                own.retain(|other| other.spec.experiment.seed != run.spec.experiment.seed);
+                own.push(run);
+            }
+            None => groups.push((spec, vec![run])),
+        }
+    }
+    let all = groups.into_iter().map(|(_, runs)| Judged {
+        verdicts: runs[0]
+            .spec
+            .claims
             .iter()
-            .all(|run| run.without_seed() == runs[0].without_seed());
-    let judged = if are_seeds { runs } else { &runs[..1] };
-    let of = |claim: &crate::spec::Claim| {
-        let group = claim.group.as_deref();
-        let measured = judged.iter().map(|run| {
-            let measure = |variant: &str| run.measured(&claim.metric, group, variant);
-            (measure(&claim.better), measure(&claim.than))
+            .map(|claim| verdict(claim, &runs))
+            .collect(),
+        runs,
+    });
+    all.collect()
+}
+
+fn verdict(claim: &Claim, runs: &[&RunData]) -> Verdict {
+    let group = claim.group.as_deref();
+    let (mut measured, mut ambiguous) = (Vec::new(), Vec::new());
+    for run in runs {
+        let [better, than] = [&claim.better, &claim.than].map(|variant| {
+            run.measured(&claim.metric, group, variant)
+                .unwrap_or_else(|steps| {
+                    ambiguous = steps;
+                    Measured::default()
+                })
         });
-        judge(claim, &measured.collect::<Vec<_>>(), runs[0].spec.experiment.seed)
-    };
-    runs[0].spec.claims.iter().map(of).collect()
+        measured.push((better, than));
+    }
+    let mut verdict = judge(claim, &measured, runs[0].spec.experiment.seed);
+    if let Some(first) = ambiguous.first() {
+        let name = metric_parts(&claim.metric).1;
+        verdict.note = Some(format!(
+            "{} measured `{name}`: say which is meant, as in `{first}.{name}`",
+            ambiguous
+                .iter()
+                .map(|step| format!("`{step}`"))
+                .collect::<Vec<_>>()
+                .join(" and ")
+        ));
+    }
+    verdict
 }
 
 fn draw(runs: &[RunData], folder: &Path) -> Result<Vec<Plot>, ReportError> {
@@ -75,7 +116,7 @@ fn draw(runs: &[RunData], folder: &Path) -> Result<Vec<Plot>, ReportError> {
             let Some(svg) = svg else { return Ok(()) };
             let name = format!("{name}{suffix}.svg");
             let file = folder.join(&name);
-            fs::write(&file, svg).map_err(|e| failed(&file)(e.to_string()))?;
+            disk::write(&file, svg).map_err(|e| failed(&file)(e.to_string()))?;
             drawn.push(Plot {
                 title,
                 file: format!("plots/{name}"),
@@ -162,7 +203,7 @@ fn write_verdicts(file: &Path, verdicts: &[Verdict]) -> Result<(), ReportError> 
         Column::new("n".into(), verdicts.iter().map(|v| v.n).collect::<Vec<_>>()),
     ];
     let mut frame = DataFrame::new(verdicts.len(), columns).map_err(|e| failed(file)(e.to_string()))?;
-    let out = fs::File::create(file).map_err(|e| failed(file)(e.to_string()))?;
+    let out = disk::File::create(file).map_err(|e| failed(file)(e.to_string()))?;
     ParquetWriter::new(out)
         .finish(&mut frame)
         .map_err(|e| failed(file)(e.to_string()))?;

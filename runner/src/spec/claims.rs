@@ -8,6 +8,15 @@ use super::suggest;
 use lyceum_components::Kind;
 use serde::Deserialize;
 
+/// The step and the name in a metric: `quality.loss` and, of one variant, `quality[clean].loss`.
+pub(crate) fn metric_parts(metric: &str) -> (&str, &str) {
+    let end = match metric.find(['[', '.']) {
+        Some(at) if metric[at..].starts_with('[') => metric.find("].").map(|bracket| bracket + 1),
+        at => at,
+    };
+    end.map_or((metric, ""), |end| (&metric[..end], &metric[end + 1..]))
+}
+
 impl Resolver<'_> {
     /// Claims are checked against what is written, so that a mistake in a step is not reported again by its claims.
     pub(super) fn claims(&mut self, merged: &Item, drafts: &[Draft<'_>]) -> Vec<Claim> {
@@ -52,7 +61,8 @@ impl Resolver<'_> {
 
     /// The step before the dot of a metric must leave a table.
     pub(super) fn metric_step(&mut self, metric: &str, origin: &Origin, merged: &Item, drafts: &[Draft<'_>]) {
-        let step = metric.split('.').next().unwrap_or_default();
+        let id = metric_parts(metric).0;
+        let step = id.split('[').next().unwrap_or_default();
         let measures = |draft: &&Draft<'_>| {
             draft.params.is_none() || draft.outputs.iter().any(|output| output.kind == Kind::Table)
         };
@@ -62,6 +72,14 @@ impl Resolver<'_> {
                 self.layers
                     .mistake(origin, "unknown_step", format!("no step `{step}` leaves a table"));
             self.found.push(mistake.hint(suggest::hint(step, &mut names)));
+        } else if id != step
+            && !drafts.iter().any(|draft| draft.id == id)
+            && !may_be_missing(step, merged, drafts)
+        {
+            let message = format!("no step or variant `{id}`");
+            let mistake = self.layers.mistake(origin, "unknown_variant", message);
+            let ids = drafts.iter().filter(measures).map(|draft| draft.id.as_str());
+            self.found.push(mistake.hint(suggest::hint(id, ids)));
         }
     }
 }

@@ -49,11 +49,17 @@ pub struct Runtime {
     #[serde(default = "auto")]
     #[schemars(regex(pattern = "^(auto|cpu|cuda(:[0-9]+)?)$"))]
     pub device: String,
+    /// Whether training curves are also written as TensorBoard event files, into `tensorboard/` in the run's folder.
+    #[serde(default)]
+    pub tensorboard: bool,
 }
 
 impl Default for Runtime {
     fn default() -> Self {
-        Self { device: auto() }
+        Self {
+            device: auto(),
+            tensorboard: false,
+        }
     }
 }
 
@@ -67,8 +73,8 @@ fn auto() -> String {
 pub struct Claim {
     /// The statement, in words.
     pub name: String,
-    /// Step and metric, as in `quality.loss`.
-    #[schemars(regex(pattern = r"^[A-Za-z0-9_-]+\..+$"))]
+    /// Step and metric, as in `quality.loss`; of one variant of the step, as in `quality[clean].loss`.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9_-]+(\[[^\]]+\])?\..+$"))]
     pub metric: String,
     /// Group of the metric, as in one label; the whole where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,7 +92,7 @@ pub struct Claim {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
-    /// Name of a template.
+    /// Name of a template, or the path of one of your own, which ends in `.j2`.
     #[serde(default = "comparison")]
     pub template: String,
 }

@@ -22,6 +22,7 @@ mod sweep;
 mod swept;
 mod write;
 
+pub(crate) use claims::metric_parts;
 pub use confine::find_root;
 pub use diagnostics::{Diagnostic, Diagnostics};
 pub use grammar::{Claim, Experiment, RandomSearch, Report, Runtime, Sweep, experiment_schema};

@@ -1,6 +1,6 @@
 //! From merged layers to a [`Resolved`] experiment: everything is checked, and every mistake is collected.
 
-use super::confine::{absolute, find_root};
+use super::confine::{absolute, confine, find_root};
 use super::diagnostics::Diagnostics;
 use super::grammar::{self, Experiment, Report, Runtime, Sweep, TOP_KEYS};
 use super::item::{Item, ItemValue, Origin};
@@ -46,8 +46,7 @@ pub(super) fn resolve(
         precision: Precision::default(),
     });
     let runtime: Runtime = section(merged, "runtime", layers, &mut found).unwrap_or_default();
-    let report: Report = section(merged, "report", layers, &mut found).unwrap_or_default();
-    check_template(merged, &report, layers, &mut found);
+    let mut report: Report = section(merged, "report", layers, &mut found).unwrap_or_default();
     let sweep: Option<Sweep> = section(merged, "sweep", layers, &mut found);
     for entry in merged
         .entries()
@@ -70,6 +69,7 @@ pub(super) fn resolve(
     allowed.extend(options.allow.iter().cloned());
     let data = options.environment.iter().find(|(key, _)| key == "LYCEUM_DATA");
     allowed.extend(data.map(|(_, folder)| PathBuf::from(folder)));
+    check_template(merged, &mut report, layers, &allowed, &mut found);
 
     let nothing = Item {
         origin: merged.origin.clone(),
@@ -161,19 +161,40 @@ fn section<T: DeserializeOwned + schemars::JsonSchema>(
     }
 }
 
-fn check_template(merged: &Item, report: &Report, layers: &Layers, found: &mut Diagnostics) {
-    if let Some(item) = merged.get("report").and_then(|section| section.get("template"))
-        && !crate::report::TEMPLATES.contains(&report.template.as_str())
-    {
-        let mistake = layers.mistake(
-            &item.origin,
-            "unknown_value",
-            format!("no template `{}`", report.template),
-        );
-        found.push(mistake.hint(suggest::hint(
-            &report.template,
-            crate::report::TEMPLATES.iter().copied(),
-        )));
+/// Checks the template: one of ours by name, or a file of the user's own, whose path is made absolute.
+fn check_template(
+    merged: &Item,
+    report: &mut Report,
+    layers: &Layers,
+    allowed: &[PathBuf],
+    found: &mut Diagnostics,
+) {
+    let Some(item) = merged.get("report").and_then(|section| section.get("template")) else {
+        return;
+    };
+    let name = &report.template;
+    let refuse = |code, message: String| layers.mistake(&item.origin, code, message);
+    if crate::report::is_own_template(name) {
+        match confine(name, &layers.list[item.origin.layer].folder, allowed) {
+            None => {
+                let mistake = refuse("outside_root", format!("`{name}` lies outside the root"));
+                found.push(mistake.hint(Some(
+                    "put the template inside, or name its folder with `--allow DIR`".into(),
+                )));
+            }
+            Some(path) if !path.is_file() => {
+                let mistake = refuse("missing_file", format!("there is no file `{name}`"));
+                let hint = format!(
+                    "paths are relative to the file that names them: looked for {}",
+                    path.display()
+                );
+                found.push(mistake.hint(Some(hint)));
+            }
+            Some(path) => report.template = path.to_string_lossy().into_owned(),
+        }
+    } else if !crate::report::TEMPLATES.contains(&name.as_str()) {
+        let mistake = refuse("unknown_value", format!("no template `{name}`"));
+        found.push(mistake.hint(suggest::hint(name, crate::report::TEMPLATES.iter().copied())));
     }
 }
 

@@ -102,7 +102,7 @@ fn partial_work_of_an_interrupted_run_is_kept_and_a_running_one_is_not_disturbed
     let running = lab.start(&[&["run", "small.toml"], &long[..]].concat());
     let start = Instant::now();
     while lab.checkpoints().is_empty() {
-        assert!(start.elapsed() < Duration::from_secs(60), "no checkpoint");
+        assert!(start.elapsed() < Duration::from_mins(1), "no checkpoint");
         thread::sleep(Duration::from_millis(20));
     }
     let during = freed(&lab, &["--keep-runs", "0", "--yes"]);
@@ -125,10 +125,11 @@ fn partial_work_of_an_interrupted_run_is_kept_and_a_running_one_is_not_disturbed
     assert!(killed.expect("kill").success());
     drop(lyceum_tests::Ended::of(running));
 
+    let left = freed(&lab, &["--yes"]);
     assert_eq!(
-        kinds(&freed(&lab, &["--yes"])),
-        [""; 0],
-        "the run can be gone on with"
+        kinds(&left),
+        ["leftover"],
+        "what was being written, but no checkpoint: the run can go on"
     );
     assert!(!lab.checkpoints().is_empty());
     let all = freed(&lab, &["--keep-runs", "0", "--yes"]);

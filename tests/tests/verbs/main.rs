@@ -3,7 +3,9 @@
 #![cfg(unix)]
 
 mod completions;
+mod export;
 mod gc;
+mod report;
 mod runs;
 mod verify;
 

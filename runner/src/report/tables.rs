@@ -1,0 +1,154 @@
+//! The tables and curves of one step, read from its artifact.
+
+use super::data::{Bin, Curve, ReportError, Row, TableData, failed};
+use polars::prelude::{Column, DataFrame, DataType, ParquetReader, SerReader};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+pub(super) fn read_table(
+    path: &Path,
+    step: String,
+    wanted: &[InstancesOf],
+) -> Result<TableData, ReportError> {
+    let frame = Frame::read(&path.join("table.parquet"))?;
+    let (variant, metric, group) = (
+        frame.text("variant")?,
+        frame.text("metric")?,
+        frame.text("group")?,
+    );
+    let (value, n, error) = (
+        frame.number("value")?,
+        frame.number("n")?,
+        frame.number("standard_error")?,
+    );
+    let rows = (0..variant.len())
+        .map(|i| Row {
+            variant: variant[i].clone().unwrap_or_default(),
+            metric: metric[i].clone().unwrap_or_default(),
+            group: group[i].clone(),
+            value: value[i].unwrap_or(f64::NAN),
+            n: n[i].unwrap_or_default() as u64,
+            standard_error: error[i],
+        })
+        .collect();
+    let mut table = TableData {
+        step,
+        rows,
+        instances: BTreeMap::new(),
+        histogram: Vec::new(),
+    };
+    table.instances = read_instances(&path.join("instances.parquet"), wanted)?;
+    let file = path.join("histogram.parquet");
+    if file.exists() {
+        let frame = Frame::read(&file)?;
+        let (variant, group) = (frame.text("variant")?, frame.text("group")?);
+        let (low, high, count) = (
+            frame.number("bin_low")?,
+            frame.number("bin_high")?,
+            frame.number("count")?,
+        );
+        table.histogram = (0..variant.len())
+            .map(|i| Bin {
+                variant: variant[i].clone().unwrap_or_default(),
+                group: group[i].clone().unwrap_or_default(),
+                low: low[i].unwrap_or_default(),
+                high: high[i].unwrap_or_default(),
+                count: count[i].unwrap_or_default(),
+            })
+            .collect();
+    }
+    Ok(table)
+}
+
+/// Which instances a claim compares: variant, metric and group.
+pub(super) type InstancesOf = (String, String, Option<String>);
+
+/// The instances that are wanted; none where the file is not there. A table may have millions of others.
+fn read_instances(
+    file: &Path,
+    wanted: &[InstancesOf],
+) -> Result<BTreeMap<InstancesOf, BTreeMap<u64, f64>>, ReportError> {
+    let mut all: BTreeMap<InstancesOf, BTreeMap<u64, f64>> = BTreeMap::new();
+    if wanted.is_empty() || !file.exists() {
+        return Ok(all);
+    }
+    let frame = Frame::read(file)?;
+    let (variant, metric, group) = (
+        frame.text("variant")?,
+        frame.text("metric")?,
+        frame.text("group")?,
+    );
+    let (instance, value) = (frame.number("instance")?, frame.number("value")?);
+    for i in 0..variant.len() {
+        let (Some(instance), Some(value)) = (instance[i], value[i]) else {
+            continue;
+        };
+        let same = |of: &&InstancesOf| {
+            variant[i].as_ref() == Some(&of.0) && metric[i].as_ref() == Some(&of.1) && group[i] == of.2
+        };
+        if let Some(of) = wanted.iter().find(same) {
+            all.entry(of.clone()).or_default().insert(instance as u64, value);
+        }
+    }
+    Ok(all)
+}
+
+pub(super) fn read_curve(path: &Path, step: String, details: Value) -> Result<Curve, ReportError> {
+    let frame = Frame::read(&path.join("metrics.parquet"))?;
+    let (split, metric) = (frame.text("split")?, frame.text("metric")?);
+    let (tokens, value) = (frame.number("tokens")?, frame.number("value")?);
+    let mut points: BTreeMap<(String, String), Vec<(f64, f64)>> = BTreeMap::new();
+    for i in 0..split.len() {
+        if let (Some(split), Some(metric), Some(tokens), Some(value)) =
+            (&split[i], &metric[i], tokens[i], value[i])
+        {
+            points
+                .entry((split.clone(), metric.clone()))
+                .or_default()
+                .push((tokens, value));
+        }
+    }
+    Ok(Curve {
+        step,
+        points,
+        details,
+    })
+}
+
+/// A Parquet file whose columns are asked for by name.
+struct Frame {
+    path: PathBuf,
+    frame: DataFrame,
+}
+
+impl Frame {
+    fn read(path: &Path) -> Result<Self, ReportError> {
+        let opened = File::open(path).map_err(|e| failed(path)(e.to_string()))?;
+        let frame = ParquetReader::new(opened)
+            .finish()
+            .map_err(|e| failed(path)(e.to_string()))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            frame,
+        })
+    }
+
+    fn column(&self, name: &str, kind: &DataType) -> Result<Column, ReportError> {
+        let column = self.frame.column(name).and_then(|column| column.cast(kind));
+        column.map_err(|e| failed(&self.path)(e.to_string()))
+    }
+
+    fn text(&self, name: &str) -> Result<Vec<Option<String>>, ReportError> {
+        let column = self.column(name, &DataType::String)?;
+        let values = column.str().map_err(|e| failed(&self.path)(e.to_string()))?;
+        Ok(values.iter().map(|value| value.map(str::to_owned)).collect())
+    }
+
+    fn number(&self, name: &str) -> Result<Vec<Option<f64>>, ReportError> {
+        let column = self.column(name, &DataType::Float64)?;
+        let values = column.f64().map_err(|e| failed(&self.path)(e.to_string()))?;
+        Ok(values.iter().collect())
+    }
+}
