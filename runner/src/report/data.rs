@@ -156,7 +156,8 @@ impl RunData {
         match artifact.header.kind {
             Kind::Table => {
                 let wanted = self.instances_of(&id);
-                self.tables.push(read_table(&path, id, &wanted).map_err(text)?);
+                self.tables
+                    .push(read_table(&path, id, Some(&wanted)).map_err(text)?);
             }
             Kind::Model => self.curves.push(read_curve(&path, id, details).map_err(text)?),
             Kind::Selection => self.selections.push(Chosen { step: id, details }),

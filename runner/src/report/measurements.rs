@@ -1,9 +1,11 @@
 //! What a run measured: the rows of its tables.
 
-use super::data::{ReportError, failed, read_table};
+use super::data::{ReportError, failed};
+use super::tables::read_table;
 use crate::claims::Measured;
 use crate::execute::RunFolder;
 use crate::execute::RunRecord;
+use crate::spec::metric_parts;
 use lyceum_components::{Artifact, Kind};
 use std::collections::BTreeMap;
 
@@ -36,7 +38,7 @@ impl Measurement {
 
     /// Whether this is `metric` of a group, of whichever variant.
     pub(crate) fn of(&self, metric: &str, group: Option<&str>) -> bool {
-        let (step, name) = metric.split_once('.').unwrap_or((metric, ""));
+        let (step, name) = metric_parts(metric);
         let base = self.step.split('[').next().unwrap_or_default();
         (self.step == step || base == step) && self.metric == name && self.group.as_deref() == group
     }
@@ -53,7 +55,7 @@ pub(crate) fn measurements(folder: &RunFolder, record: &RunRecord) -> Result<Vec
         if artifact.header.kind != Kind::Table {
             continue;
         }
-        let mut table = read_table(&path, step.id.clone())?;
+        let mut table = read_table(&path, step.id.clone(), None)?;
         for row in table.rows {
             let key = (row.variant.clone(), row.metric.clone(), row.group.clone());
             all.push(Measurement {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub(super) fn read_table(
     path: &Path,
     step: String,
-    wanted: &[InstancesOf],
+    wanted: Option<&[InstancesOf]>,
 ) -> Result<TableData, ReportError> {
     let frame = Frame::read(&path.join("table.parquet"))?;
     let (variant, metric, group) = (
@@ -65,13 +65,13 @@ pub(super) fn read_table(
 /// Which instances a claim compares: variant, metric and group.
 pub(super) type InstancesOf = (String, String, Option<String>);
 
-/// The instances that are wanted; none where the file is not there. A table may have millions of others.
+/// The instances that are wanted, or all; none where the file is not there.
 fn read_instances(
     file: &Path,
-    wanted: &[InstancesOf],
+    wanted: Option<&[InstancesOf]>,
 ) -> Result<BTreeMap<InstancesOf, BTreeMap<u64, f64>>, ReportError> {
     let mut all: BTreeMap<InstancesOf, BTreeMap<u64, f64>> = BTreeMap::new();
-    if wanted.is_empty() || !file.exists() {
+    if wanted.is_some_and(<[_]>::is_empty) || !file.exists() {
         return Ok(all);
     }
     let frame = Frame::read(file)?;
@@ -82,14 +82,14 @@ fn read_instances(
     );
     let (instance, value) = (frame.number("instance")?, frame.number("value")?);
     for i in 0..variant.len() {
-        let (Some(instance), Some(value)) = (instance[i], value[i]) else {
+        let (Some(variant), Some(metric), Some(instance), Some(value)) =
+            (&variant[i], &metric[i], instance[i], value[i])
+        else {
             continue;
         };
-        let same = |of: &&InstancesOf| {
-            variant[i].as_ref() == Some(&of.0) && metric[i].as_ref() == Some(&of.1) && group[i] == of.2
-        };
-        if let Some(of) = wanted.iter().find(same) {
-            all.entry(of.clone()).or_default().insert(instance as u64, value);
+        let of = (variant.clone(), metric.clone(), group[i].clone());
+        if wanted.is_none_or(|wanted| wanted.contains(&of)) {
+            all.entry(of).or_default().insert(instance as u64, value);
         }
     }
     Ok(all)
