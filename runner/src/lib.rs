@@ -2,6 +2,7 @@
 
 pub mod claims;
 pub mod cli;
+pub mod compare;
 pub mod device;
 pub mod execute;
 pub mod exit;

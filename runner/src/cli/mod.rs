@@ -2,6 +2,7 @@
 //!
 //! A verb writes data to stdout and talk to stderr, and says how it ended. A closed pipe is a quiet end.
 
+mod compare;
 mod completions;
 mod components;
 mod doctor;
@@ -43,6 +44,7 @@ enum Verb {
     Export(export::Arguments),
     Gc(gc::Arguments),
     Verify(verify::Arguments),
+    Compare(compare::Arguments),
     Doctor(doctor::Arguments),
     Components(components::Arguments),
     Completions(completions::Arguments),
@@ -72,6 +74,7 @@ pub fn main() -> Exit {
         Verb::Export(arguments) => export::run(&arguments),
         Verb::Gc(arguments) => gc::run(&arguments),
         Verb::Verify(arguments) => verify::run(&arguments),
+        Verb::Compare(arguments) => compare::run(&arguments),
         Verb::Doctor(arguments) => doctor::run(&arguments),
         Verb::Components(arguments) => components::run(&arguments),
         Verb::Completions(arguments) => completions::run(&arguments),
