@@ -65,3 +65,26 @@ fn two_hundred_points_over_a_gigabyte_are_planned_at_once() {
         "{again:?}, and {first:?} the first time"
     );
 }
+
+#[test]
+fn the_guides_example_is_what_the_guide_says() {
+    let lab = lab("");
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let guide = std::fs::read_to_string(root.join("docs/sweeps.md")).expect("the page");
+    let example = guide
+        .split("```toml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next());
+    lab.write("sweep.toml", example.expect("an example"));
+    let data = "experiments/data/clean.jsonl.gz";
+    lab.write(
+        data,
+        std::fs::read(root.join(data)).expect("the quickstart's data"),
+    );
+    let plan = lab.lyceum(&["plan", "sweep.toml", "--sweep"]).exits(0).stdout;
+    let said = guide
+        .split("--sweep     # ")
+        .nth(1)
+        .and_then(|rest| rest.lines().next());
+    assert!(plan.contains(said.expect("what it says")), "{plan}");
+}
