@@ -18,6 +18,7 @@ pub mod registry;
 pub mod table;
 #[cfg(test)]
 mod testing;
+mod untrusted;
 
 pub mod corpus;
 pub mod evaluate;

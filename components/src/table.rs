@@ -1,5 +1,6 @@
 //! Reading and writing the tables inside artifacts: Parquet through Polars, with errors that name the file.
 
+use crate::untrusted::parquet;
 use crate::{Error, Result};
 use polars::prelude::*;
 use std::fs::File;
@@ -14,12 +15,32 @@ pub(crate) fn write_parquet(file: &Path, frame: &mut DataFrame) -> Result<()> {
     Ok(())
 }
 
-/// Reads a whole Parquet file.
-pub(crate) fn read_parquet(file: &Path) -> Result<DataFrame> {
-    let source = File::open(file).map_err(Error::io("cannot read", file))?;
-    ParquetReader::new(source)
-        .finish()
-        .map_err(|e| broken("bad_table", file, &e))
+/// Reads a whole Parquet file. `bad_table`.
+pub fn read_parquet(file: &Path) -> Result<DataFrame> {
+    read_with(file, |source| ParquetReader::new(source).finish())
+}
+
+/// Looks at a Parquet file of an artifact, and reads from it. `bad_table`.
+pub(crate) fn read_with<T>(file: &Path, work: impl FnOnce(File) -> PolarsResult<T>) -> Result<T> {
+    parquet::check(file).map_err(of_artifact)?;
+    read_on(file, work)
+}
+
+/// Reads from a Parquet file of an artifact that was looked at before. `bad_table`.
+pub(crate) fn read_on<T>(file: &Path, work: impl FnOnce(File) -> PolarsResult<T>) -> Result<T> {
+    parquet::read(file, work).map_err(of_artifact)
+}
+
+/// A mistake in a Parquet file, which is an artifact's.
+fn of_artifact(error: Error) -> Error {
+    let error = error.hint("delete the artifact's folder; the next run makes it again");
+    match error {
+        Error::Data(mut data) => {
+            data.code = "bad_table";
+            Error::Data(data)
+        }
+        other => other,
+    }
 }
 
 /// The column called `name` as unsigned integers.
@@ -52,9 +73,7 @@ pub(crate) fn f32_column(frame: &DataFrame, name: &str, file: &Path) -> Result<V
 
 /// One column of the Parquet file as text; cells of other types as they print. `unknown_column` names the known ones.
 pub(crate) fn read_text_column(file: &Path, name: &str) -> Result<Vec<Option<String>>> {
-    let source = File::open(file).map_err(Error::io("cannot read", file))?;
-    let mut reader = ParquetReader::new(source);
-    let schema = reader.schema().map_err(|e| broken("bad_table", file, &e))?;
+    let schema = read_with(file, |source| ParquetReader::new(source).schema())?;
     if !schema.contains(name) {
         let names: Vec<_> = schema.iter_names().map(|name| format!("`{name}`")).collect();
         return Err(
@@ -63,13 +82,13 @@ pub(crate) fn read_text_column(file: &Path, name: &str) -> Result<Vec<Option<Str
                 .hint(format!("take one of {}", names.join(", "))),
         );
     }
-    let text = || {
-        let frame = reader.with_columns(Some(vec![name.to_owned()])).finish()?;
+    read_with(file, |source| {
+        let wanted = Some(vec![name.to_owned()]);
+        let frame = ParquetReader::new(source).with_columns(wanted).finish()?;
         let column = frame.column(name)?.cast(&DataType::String)?;
         let text = column.str()?.iter().map(|cell| cell.map(str::to_owned)).collect();
-        PolarsResult::Ok(text)
-    };
-    text().map_err(|e| broken("bad_table", file, &e))
+        Ok(text)
+    })
 }
 
 fn column(frame: &DataFrame, name: &str, dtype: &DataType, file: &Path) -> Result<Column> {
@@ -113,6 +132,13 @@ pub(crate) fn write_error(file: &Path) -> impl FnOnce(PolarsError) -> Error {
 /// What went wrong while Polars read `file`.
 pub(crate) fn read_error(file: &Path) -> impl FnOnce(PolarsError) -> Error {
     move |error| broken("bad_table", file, &error)
+}
+
+/// The mistake of a table of an artifact that cannot be read.
+pub(crate) fn damaged(what: &str, file: &Path) -> Error {
+    Error::data("bad_table", what)
+        .in_file(file)
+        .hint("delete the artifact's folder; the next run makes it again")
 }
 
 fn broken(code: &'static str, file: &Path, error: &PolarsError) -> Error {

@@ -1,10 +1,9 @@
 //! Reading a corpus back, possibly through a selection of documents.
 
 use crate::artifact::{Cell, CorpusDetails, DOCUMENTS_FILE, Document, View};
-use crate::table::read_error;
+use crate::table::{read_error, read_on, read_with};
 use crate::{Artifact, Context, Error, Kind, Result};
 use polars::prelude::{AnyValue, DataFrame, ParquetReader, SerReader};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// The documents of a corpus or of a selection of them.
@@ -204,11 +203,11 @@ impl Reader<'_> {
 
 /// Rows of each row group.
 fn row_groups(file: &Path) -> Result<Vec<usize>> {
-    let source = File::open(file).map_err(Error::io("cannot read", file))?;
-    let mut reader = ParquetReader::new(source);
-    let metadata = reader.get_metadata().map_err(read_error(file))?;
-    let groups = &metadata.row_groups;
-    Ok((0..groups.len()).map(|i| groups[i].num_rows()).collect())
+    read_with(file, |source| {
+        let mut reader = ParquetReader::new(source);
+        let groups = &reader.get_metadata()?.row_groups;
+        Ok(groups.iter().map(|group| group.num_rows()).collect())
+    })
 }
 
 fn read_columns(
@@ -216,12 +215,12 @@ fn read_columns(
     columns: Option<Vec<String>>,
     slice: Option<(usize, usize)>,
 ) -> Result<DataFrame> {
-    let source = File::open(file).map_err(Error::io("cannot read", file))?;
-    ParquetReader::new(source)
-        .with_columns(columns)
-        .with_slice(slice)
-        .finish()
-        .map_err(read_error(file))
+    read_on(file, |source| {
+        ParquetReader::new(source)
+            .with_columns(columns)
+            .with_slice(slice)
+            .finish()
+    })
 }
 
 fn rows_of(frame: &DataFrame, columns: &[String]) -> polars::prelude::PolarsResult<Vec<Document>> {

@@ -1,7 +1,6 @@
 //! Corpora: reading documents from files, mixing and splitting them, and reading them back.
 
 mod documents;
-mod footer;
 mod fractions;
 mod jsonl;
 mod lines;

@@ -1,15 +1,14 @@
 //! `corpus.parquet`: columns of Parquet files.
 
-use super::footer::{check, corrupt};
 use super::source::{Expect, empty, existing};
 use crate::artifact::{Cell, CorpusWriter, Document};
 use crate::component::{Output, main_output};
+use crate::untrusted::check_ratio;
+use crate::untrusted::parquet::{self, corrupt};
 use crate::{Component, Context, Error, Estimate, FilePath, Kind, Result, Seeding, Sizes};
-use polars::prelude::{AnyValue, Column, DataFrame, DataType, ParquetReader, PolarsResult, SerReader};
+use polars::prelude::{AnyValue, Column, DataFrame, DataType, ParquetReader, SerReader};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 /// Rows read at once.
@@ -82,17 +81,19 @@ keep_columns = ["quality"]
             .map(|path| Table::open(&existing(path, context)?, &params))
             .collect::<Result<Vec<_>>>()?;
         for (number, table) in tables.iter().enumerate() {
+            let mut bytes = 0;
             for start in (0..table.rows).step_by(ROWS) {
                 let count = (limit - writer.documents()).min(ROWS as u64) as usize;
                 if count == 0 {
                     break;
                 }
                 context.check_cancelled()?;
-                let documents = table.read(start, count, number, &params)?;
-                bar.advance(documents.len() as u64);
-                for document in documents {
-                    writer.push(document).map_err(|e| e.in_file(&table.file))?;
-                }
+                table.read(start, count, number, &params, &mut |document| {
+                    bytes += document.text.len() as u64;
+                    check_ratio(bytes, table.size, &table.file)?;
+                    bar.advance(1);
+                    writer.push(document).map_err(|e| e.in_file(&table.file))
+                })?;
             }
         }
         writer.finish()?;
@@ -103,6 +104,7 @@ keep_columns = ["quality"]
 /// A file whose columns were found fit.
 struct Table {
     file: std::path::PathBuf,
+    size: u64,
     rows: usize,
     columns: Vec<String>,
     has_id: bool,
@@ -111,8 +113,8 @@ struct Table {
 impl Table {
     /// `corrupt_parquet`, `missing_column`, `wrong_type`, `empty_file`.
     fn open(file: &Path, params: &ParquetParams) -> Result<Self> {
-        check(file)?;
-        let (rows, empty_frame) = guarded(file, |source| {
+        parquet::check(file)?;
+        let (rows, empty_frame) = parquet::read(file, |source| {
             let mut reader = ParquetReader::new(source);
             let rows = reader.num_rows()?;
             Ok((rows, reader.with_slice(Some((0, 0))).finish()?))
@@ -164,21 +166,26 @@ impl Table {
         }
         Ok(Self {
             file: file.to_path_buf(),
+            size: std::fs::metadata(file)
+                .map_err(Error::io("cannot read", file))?
+                .len(),
             rows,
             columns,
             has_id,
         })
     }
 
-    /// At most `count` documents from row `start` on, of file number `number`.
+    /// Hands out at most `count` documents from row `start` on, of file number `number`. One at a time: a text may stand
+    /// in the file once and in every row.
     fn read(
         &self,
         start: usize,
         count: usize,
         number: usize,
         params: &ParquetParams,
-    ) -> Result<Vec<Document>> {
-        let frame: DataFrame = guarded(&self.file, |source| {
+        each: &mut dyn FnMut(Document) -> Result<()>,
+    ) -> Result<()> {
+        let frame: DataFrame = parquet::read(&self.file, |source| {
             ParquetReader::new(source)
                 .with_columns(Some(self.columns.clone()))
                 .with_slice(Some((start, count)))
@@ -223,7 +230,7 @@ impl Table {
                 cells,
             })
         };
-        (0..frame.height()).map(document).collect()
+        (0..frame.height()).try_for_each(|row| each(document(row)?))
     }
 }
 
@@ -237,16 +244,6 @@ fn cell(value: &AnyValue) -> Cell {
         AnyValue::Boolean(value) => Cell::Bool(*value),
         AnyValue::String(value) => Cell::Text((*value).to_owned()),
         number => number.extract::<f64>().map_or(Cell::Null, Cell::Number),
-    }
-}
-
-/// Runs Polars on a file from elsewhere: some damage makes it panic rather than fail.
-fn guarded<T>(file: &Path, work: impl FnOnce(File) -> PolarsResult<T>) -> Result<T> {
-    let source = File::open(file).map_err(Error::io("cannot read", file))?;
-    match catch_unwind(AssertUnwindSafe(|| work(source))) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(e)) => Err(corrupt(file, &e.to_string())),
-        Err(_) => Err(corrupt(file, "its pages are damaged")),
     }
 }
 

@@ -1,10 +1,9 @@
 //! Reading packed tokens, possibly through selections.
 
 use crate::artifact::{BLOCKS_FILE, SEGMENTS_FILE, Segment, TOKENS_FILE, TokenType, TokensDetails, View};
-use crate::table::{read_error, u32_column, u64_column};
+use crate::untrusted::arrow;
 use crate::{Artifact, Context, Error, Kind, Result};
 use memmap2::Mmap;
-use polars::prelude::{DataFrame, IpcReader, SerReader};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
@@ -157,9 +156,8 @@ impl Index {
     /// Reads and checks the index of tokens whose ids take `bytes`.
     fn read(source: &Artifact, details: &TokensDetails, bytes: u64) -> Result<Self> {
         let file = source.path.join(BLOCKS_FILE);
-        let frame = read_arrow(&file)?;
-        let offsets = u64_column(&frame, "offset", &file)?;
-        let lengths = u32_column(&frame, "length", &file)?;
+        let table = arrow::Index::read(&file)?;
+        let (offsets, lengths) = (table.u64("offset")?, table.u32("length")?);
         let bad = |what: &str| {
             Error::data("bad_artifact", format!("the tokens are damaged: {what}"))
                 .in_file(&file)
@@ -182,10 +180,8 @@ impl Index {
         }
 
         let file = source.path.join(SEGMENTS_FILE);
-        let frame = read_arrow(&file)?;
-        let block = u64_column(&frame, "block", &file)?;
-        let document = u64_column(&frame, "document", &file)?;
-        let tokens = u32_column(&frame, "tokens", &file)?;
+        let table = arrow::Index::read(&file)?;
+        let (block, document, tokens) = (table.u64("block")?, table.u64("document")?, table.u32("tokens")?);
         if !block.is_sorted() || block.last().is_some_and(|&last| last >= details.blocks) {
             return Err(bad("the segments are not in the order of the blocks"));
         }
@@ -231,11 +227,6 @@ impl Index {
         };
         blocks.into_iter().filter_map(weigh).collect()
     }
-}
-
-fn read_arrow(file: &Path) -> Result<DataFrame> {
-    let source = File::open(file).map_err(Error::io("cannot read", file))?;
-    IpcReader::new(source).finish().map_err(read_error(file))
 }
 
 fn map(file: &Path) -> Result<Mmap> {
