@@ -51,11 +51,15 @@ impl Labels {
     /// Refuses labels of another corpus than the one `blocks` were packed from (`corpus_mismatch`).
     pub(crate) fn check_blocks(&self, blocks: &Blocks, context: &Context) -> Result<()> {
         let packed = &blocks.details().corpus;
-        if packed.fingerprint == self.fingerprint {
-            return Ok(());
+        if packed.fingerprint != self.fingerprint {
+            let corpus = View::open(&context.open_source(packed)?, context)?.source;
+            self.check_corpus(&corpus)?;
         }
-        let corpus = View::open(&context.open_source(packed)?, context)?.source;
-        self.check_corpus(&corpus)
+        check_range(
+            "document",
+            blocks.documents().checked_sub(1),
+            self.of_document.len() as u64,
+        )
     }
 
     fn check_corpus(&self, corpus: &Artifact) -> Result<()> {
@@ -70,6 +74,18 @@ impl Labels {
     }
 }
 
+/// Refuses items of which the last, if there are any, is not among `count`.
+fn check_range(what: &str, last: Option<u64>, count: u64) -> Result<()> {
+    match last.filter(|&last| last >= count) {
+        None => Ok(()),
+        Some(last) => Err(Error::data(
+            "index_out_of_range",
+            format!("{what} {last} is named, of {count}"),
+        )
+        .hint("an artifact is damaged: delete its folder, and the next run makes it again")),
+    }
+}
+
 /// The labels of items, whatever their kind.
 pub(crate) struct ItemLabels {
     labels: Labels,
@@ -77,8 +93,14 @@ pub(crate) struct ItemLabels {
 }
 
 impl ItemLabels {
-    /// For items of `kind` in `source`: tokens, a corpus, or a selection from either.
-    pub(crate) fn new(labels: Labels, item: Item, source: Artifact, context: &Context) -> Result<Self> {
+    /// For the items numbered `index` in `source`: tokens, a corpus, or a selection from either. `index_out_of_range`.
+    pub(crate) fn new(
+        labels: Labels,
+        item: Item,
+        index: &[u64],
+        source: Artifact,
+        context: &Context,
+    ) -> Result<Self> {
         let source = View::open(&source, context)?.source;
         let blocks = if source.header.kind == Kind::Tokens {
             let blocks = Blocks::open(&source, context)?;
@@ -88,6 +110,10 @@ impl ItemLabels {
             labels.check_corpus(&source)?;
             None
         };
+        let count = blocks
+            .as_ref()
+            .map_or(labels.of_document.len() as u64, |blocks| blocks.details().blocks);
+        check_range(item.name(), index.iter().max().copied(), count)?;
         Ok(Self { labels, blocks })
     }
 

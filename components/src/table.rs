@@ -43,17 +43,22 @@ fn of_artifact(error: Error) -> Error {
     }
 }
 
+/// Refuses a table that is not as long as its artifact's header says. `length_mismatch`.
+pub(crate) fn check_rows(frame: &DataFrame, expected: u64, file: &Path) -> Result<()> {
+    let found = frame.height();
+    if found as u64 == expected {
+        return Ok(());
+    }
+    let what = format!("{found} rows were found; expected {expected}");
+    Err(Error::data("length_mismatch", what)
+        .in_file(file)
+        .hint("delete the artifact's folder; the next run makes it again"))
+}
+
 /// The column called `name` as unsigned integers.
 pub(crate) fn u64_column(frame: &DataFrame, name: &str, file: &Path) -> Result<Vec<u64>> {
     let column = column(frame, name, &DataType::UInt64, file)?;
     let values = column.u64().map_err(|e| broken("bad_table", file, &e))?;
-    Ok(values.into_no_null_iter().collect())
-}
-
-/// The column called `name` as unsigned 32-bit integers.
-pub(crate) fn u32_column(frame: &DataFrame, name: &str, file: &Path) -> Result<Vec<u32>> {
-    let column = column(frame, name, &DataType::UInt32, file)?;
-    let values = column.u32().map_err(|e| broken("bad_table", file, &e))?;
     Ok(values.into_no_null_iter().collect())
 }
 

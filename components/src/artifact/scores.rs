@@ -4,7 +4,7 @@
 //! header's source is what was scored, which may itself be a selection.
 
 use super::{Artifact, Kind, Source, write_header};
-use crate::table::{f64_column, fingerprint, frame, read_parquet, u64_column, write_parquet};
+use crate::table::{check_rows, f64_column, fingerprint, frame, read_parquet, u64_column, write_parquet};
 use crate::{Error, Precision, Result};
 use polars::prelude::Column;
 use schemars::JsonSchema;
@@ -91,13 +91,7 @@ impl Scores {
         let details: ScoresDetails = artifact.details()?;
         let file = artifact.path.join(FILE);
         let frame = read_parquet(&file)?;
-        if frame.height() as u64 != details.rows {
-            return Err(Error::data(
-                "length_mismatch",
-                format!("{} rows were found; expected {}", frame.height(), details.rows),
-            )
-            .in_file(&file));
-        }
+        check_rows(&frame, details.rows, &file)?;
         let read = |name: String| f64_column(&frame, &name, &file).map(|values| (name, values));
         Ok(Self {
             item: details.item,

@@ -6,7 +6,9 @@
 
 use super::{Artifact, Item, Kind, Source, write_header};
 use crate::Result;
-use crate::table::{f32_column, fingerprint, frame, read_parquet, u64_column, write_parquet};
+use crate::table::{
+    check_rows, damaged, f32_column, fingerprint, frame, read_parquet, u64_column, write_parquet,
+};
 use polars::prelude::Column;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -70,14 +72,20 @@ impl Selection {
         write_header(folder, Kind::Selection, print, Some(source), &self.details)
     }
 
-    /// Reads the artifact.
+    /// Reads the artifact. `length_mismatch`: the table is not as long as its header says. `bad_table`.
     pub fn read(artifact: &Artifact) -> Result<Self> {
         let file = artifact.path.join(FILE);
         let frame = read_parquet(&file)?;
+        let details: SelectionDetails = artifact.details()?;
+        check_rows(&frame, details.kept, &file)?;
+        let weight = f32_column(&frame, "weight", &file)?;
+        if !weight.iter().all(|weight| weight.is_finite()) {
+            return Err(damaged("a weight is no finite number", &file));
+        }
         Ok(Self {
-            details: artifact.details()?,
             index: u64_column(&frame, "index", &file)?,
-            weight: f32_column(&frame, "weight", &file)?,
+            details,
+            weight,
         })
     }
 }

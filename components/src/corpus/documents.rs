@@ -206,7 +206,7 @@ fn row_groups(file: &Path) -> Result<Vec<usize>> {
     read_with(file, |source| {
         let mut reader = ParquetReader::new(source);
         let groups = &reader.get_metadata()?.row_groups;
-        Ok(groups.iter().map(|group| group.num_rows()).collect())
+        Ok((0..groups.len()).map(|i| groups[i].num_rows()).collect())
     })
 }
 

@@ -1,6 +1,7 @@
 //! What a model is made of: as a user writes it, and as Hugging Face's `config.json` says it.
 
 use crate::component::Problem;
+use crate::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -186,6 +187,49 @@ pub struct ModelConfig {
 }
 
 impl ModelConfig {
+    /// Refuses a configuration that no model can be made of. The limits are those of [`ModelSpec`]. `bad_config`.
+    pub(crate) fn check(&self) -> Result<()> {
+        let (heads, groups) = (self.num_attention_heads, self.num_key_value_heads);
+        let sizes = [
+            ("vocab_size", self.vocab_size, 1 << 24),
+            ("hidden_size", self.hidden_size, 65_536),
+            ("num_hidden_layers", self.num_hidden_layers, 1024),
+            ("num_attention_heads", heads, 1024),
+            ("num_key_value_heads", groups, 1024),
+            ("intermediate_size", self.intermediate_size, 1 << 20),
+            ("max_position_embeddings", self.max_position_embeddings, 1 << 24),
+        ];
+        let bad = |what: String| Err(Error::data("bad_config", what));
+        for (key, size, most) in sizes {
+            if size == 0 || size > most {
+                return bad(format!("`{key}` is {size}; expected 1 to {most}"));
+            }
+        }
+        if !self.hidden_size.is_multiple_of(2 * heads) {
+            let width = self.hidden_size;
+            return bad(format!(
+                "`hidden_size` {width} is not an even multiple of {heads} heads"
+            ));
+        }
+        if !heads.is_multiple_of(groups) {
+            return bad(format!("{groups} key/value heads do not divide {heads} heads"));
+        }
+        for (key, value) in [
+            ("rope_theta", self.rope_theta),
+            ("rms_norm_eps", self.rms_norm_eps),
+        ] {
+            if !(value.is_finite() && value > 0.0) {
+                return bad(format!("`{key}` is {value}; expected a number above 0"));
+            }
+        }
+        if self.hidden_act != "silu" || self.attention_bias || self.mlp_bias {
+            return bad(
+                "`hidden_act` must be \"silu\", and `attention_bias` and `mlp_bias` false".to_owned(),
+            );
+        }
+        Ok(())
+    }
+
     /// Width of one head.
     pub fn head_dim(&self) -> usize {
         self.hidden_size / self.num_attention_heads

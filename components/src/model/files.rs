@@ -65,6 +65,12 @@ pub fn load(artifact: &Artifact, device: &Device, precision: Precision) -> Resul
     let text = std::fs::read(&file).map_err(Error::io("cannot read", &file))?;
     let config: ModelConfig = serde_json::from_slice(&text)
         .map_err(|error| Error::data("bad_config", error.to_string()).in_file(&file))?;
+    config.check().map_err(|error| error.in_file(&file))?;
+    if config.vocab_size != details.vocab_size {
+        let (found, expected) = (config.vocab_size, details.vocab_size);
+        let what = format!("`vocab_size` is {found}; the artifact's header says {expected}");
+        return Err(Error::data("bad_config", what).in_file(&file));
+    }
     let weights = artifact.path.join("model.safetensors");
     let decoder = Decoder::from_named(&config, read_tensors(&weights)?, precision, device)
         .map_err(|error| error.in_file(&weights))?;

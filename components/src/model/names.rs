@@ -13,7 +13,8 @@ type Parts<'a> = Vec<(&'a str, usize)>;
 /// A fused matrix of a layer and its parts.
 type Fused<'a> = (&'a Param<Tensor<2>>, Parts<'static>);
 
-fn layer_matrices<'a>(layer: &'a Layer, config: &ModelConfig) -> [Fused<'a>; 4] {
+/// The fused matrices of a layer: their inputs and their parts.
+fn layer_parts(config: &ModelConfig) -> [(usize, Parts<'static>); 4] {
     let (d, inner, head) = (config.hidden_size, config.intermediate_size, config.head_dim());
     let (queries, keys) = (
         config.num_attention_heads * head,
@@ -21,26 +22,67 @@ fn layer_matrices<'a>(layer: &'a Layer, config: &ModelConfig) -> [Fused<'a>; 4] 
     );
     [
         (
-            &layer.qkv,
+            d,
             vec![
                 ("self_attn.q_proj", queries),
                 ("self_attn.k_proj", keys),
                 ("self_attn.v_proj", keys),
             ],
         ),
-        (&layer.output, vec![("self_attn.o_proj", d)]),
-        (
-            &layer.gate_up,
-            vec![("mlp.gate_proj", inner), ("mlp.up_proj", inner)],
-        ),
-        (&layer.down, vec![("mlp.down_proj", d)]),
+        (d, vec![("self_attn.o_proj", d)]),
+        (d, vec![("mlp.gate_proj", inner), ("mlp.up_proj", inner)]),
+        (inner, vec![("mlp.down_proj", d)]),
     ]
 }
 
+fn layer_matrices<'a>(layer: &'a Layer, config: &ModelConfig) -> Vec<Fused<'a>> {
+    let params = [&layer.qkv, &layer.output, &layer.gate_up, &layer.down];
+    let parts = layer_parts(config).map(|(_, parts)| parts);
+    params.into_iter().zip(parts).collect()
+}
+
+const NORMS: [&str; 2] = ["input_layernorm", "post_attention_layernorm"];
+
+/// Refuses tensors that are not those of the configuration, before room is made for any. `missing_tensor`, `bad_shape`.
+fn check_shapes(config: &ModelConfig, named: &BTreeMap<String, TensorData>) -> Result<()> {
+    let check = |name: &str, shape: &[usize]| {
+        let data = named.get(name);
+        let data = data.ok_or_else(|| {
+            Error::data("missing_tensor", format!("there is no tensor `{name}`")).hint(REPLACE)
+        })?;
+        let found = data.shape().as_slice();
+        if found == shape {
+            return Ok(());
+        }
+        let message = format!("tensor `{name}` is {found:?}; the configuration says {shape:?}");
+        Err(Error::data("bad_shape", message).hint(REPLACE))
+    };
+    let (v, d) = (config.vocab_size, config.hidden_size);
+    check("model.embed_tokens.weight", &[v, d])?;
+    check("model.norm.weight", &[d])?;
+    if !config.tie_word_embeddings {
+        check("lm_head.weight", &[v, d])?;
+    }
+    for i in 0..config.num_hidden_layers {
+        for (inputs, parts) in layer_parts(config) {
+            for (name, outputs) in parts {
+                check(&format!("model.layers.{i}.{name}.weight"), &[outputs, inputs])?;
+            }
+        }
+        for name in NORMS {
+            check(&format!("model.layers.{i}.{name}.weight"), &[d])?;
+        }
+    }
+    Ok(())
+}
+
+const REPLACE: &str = "config.json and model.safetensors are not of one model: fetch both again, or delete the \
+                       artifact's folder, and the next run makes it again";
+
 fn layer_norms(layer: &Layer) -> [(&Param<Tensor<1>>, &'static str); 2] {
     [
-        (&layer.attention_norm, "input_layernorm"),
-        (&layer.feed_forward_norm, "post_attention_layernorm"),
+        (&layer.attention_norm, NORMS[0]),
+        (&layer.feed_forward_norm, NORMS[1]),
     ]
 }
 
@@ -76,40 +118,28 @@ impl Decoder {
     /// What the configuration has no place for is left out, as the head of a tied model.
     ///
     /// # Errors
-    /// `missing_tensor` and `bad_shape`, naming the tensor.
+    /// `bad_config`, `missing_tensor` and `bad_shape`, naming the key or tensor.
     pub fn from_named(
         config: &ModelConfig,
         mut named: BTreeMap<String, TensorData>,
         precision: Precision,
         device: &Device,
     ) -> Result<Self> {
+        config.check()?;
+        check_shapes(config, &named)?;
         let mut decoder = Self::zeros(config, precision, device);
-        let mut take = |name: &str, shape: &[usize]| {
-            let data = named
-                .remove(name)
-                .ok_or_else(|| Error::data("missing_tensor", format!("there is no tensor `{name}`")))?;
-            if data.shape().as_slice() == shape {
-                return Ok(data);
-            }
-            let found = data.shape().as_slice();
-            Err(Error::data(
-                "bad_shape",
-                format!("tensor `{name}` is {found:?}; the configuration says {shape:?}"),
-            ))
-        };
-        let (v, d) = (config.vocab_size, config.hidden_size);
-        decoder.embedding = filled(decoder.embedding, take("model.embed_tokens.weight", &[v, d])?);
-        decoder.norm = filled(decoder.norm, take("model.norm.weight", &[d])?);
+        let mut take = |name: &str| named.remove(name).expect("every tensor was found");
+        decoder.embedding = filled(decoder.embedding, take("model.embed_tokens.weight"));
+        decoder.norm = filled(decoder.norm, take("model.norm.weight"));
         if let Some(head) = decoder.head.take() {
-            decoder.head = Some(filled(head, take("lm_head.weight", &[v, d])?));
+            decoder.head = Some(filled(head, take("lm_head.weight")));
         }
         for (i, layer) in decoder.layers.iter_mut().enumerate() {
             let mut matrices = Vec::new();
             for (param, parts) in layer_matrices(layer, config) {
-                let [inputs, _] = param.val().dims();
                 let mut columns = Vec::new();
-                for (name, outputs) in parts {
-                    let data = take(&format!("model.layers.{i}.{name}.weight"), &[outputs, inputs])?;
+                for (name, _) in parts {
+                    let data = take(&format!("model.layers.{i}.{name}.weight"));
                     columns.push(like(&param.val(), data).transpose());
                 }
                 matrices.push(Tensor::cat(columns, 1));
@@ -118,7 +148,7 @@ impl Decoder {
             for (param, name) in layer_norms(layer) {
                 norms.push(like(
                     &param.val(),
-                    take(&format!("model.layers.{i}.{name}.weight"), &[d])?,
+                    take(&format!("model.layers.{i}.{name}.weight")),
                 ));
             }
             let mut matrices = matrices.into_iter();

@@ -223,7 +223,7 @@ keep = 0.5
             Some(quotas) => {
                 let labels = Labels::read(context.open(&quotas.corpus)?, &quotas.column, context)?;
                 let scored = context.open_source(&source)?;
-                let labels = ItemLabels::new(labels, scores.item, scored, context)?;
+                let labels = ItemLabels::new(labels, scores.item, &scores.index, scored, context)?;
                 by_quota(quotas, &params, &labels, &scores.index)?
             }
         };

@@ -4,6 +4,7 @@ use crate::artifact::{BLOCKS_FILE, SEGMENTS_FILE, Segment, TOKENS_FILE, TokenTyp
 use crate::untrusted::arrow;
 use crate::{Artifact, Context, Error, Kind, Result};
 use memmap2::Mmap;
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
@@ -41,6 +42,8 @@ struct Index {
     offsets: Vec<u64>,
     lengths: Vec<u32>,
     segments: Vec<Segment>,
+    /// One more than the last document that a segment names.
+    documents: u64,
     /// Where the segments of block i begin; one more entry than blocks.
     starts: Vec<u64>,
 }
@@ -69,6 +72,7 @@ impl Blocks {
         let details: TokensDetails = source.details()?;
         let ids = map(&source.path.join(TOKENS_FILE))?;
         let index = Index::read(&source, &details, ids.len() as u64)?;
+        check_ids(&ids, &details).map_err(|e| e.in_file(source.path.join(TOKENS_FILE)))?;
         let view = match (blocks, documents) {
             (None, None) => None,
             (blocks, None) => blocks,
@@ -146,6 +150,11 @@ impl Blocks {
         &self.source
     }
 
+    /// One more than the last document that any block names.
+    pub(crate) fn documents(&self) -> u64 {
+        self.index.documents
+    }
+
     /// The documents that block `index` of the underlying tokens is made of, in order.
     pub fn segments(&self, index: u64) -> Vec<Segment> {
         self.index.segments(index).to_vec()
@@ -166,8 +175,14 @@ impl Index {
         if offsets.len() as u64 != details.blocks {
             return Err(bad("the index has another number of blocks than the header"));
         }
-        if bytes != details.tokens * details.dtype.bytes() as u64 {
+        if details.tokens.checked_mul(details.dtype.bytes() as u64) != Some(bytes) {
             return Err(bad("the ids take another number of bytes than the header says"));
+        }
+        if lengths
+            .iter()
+            .any(|&length| length as usize > details.context.saturating_add(1))
+        {
+            return Err(bad("a block is longer than the header says"));
         }
         let mut blocks = offsets.iter().zip(&lengths);
         let inside = |(&offset, &length): (&u64, &u32)| {
@@ -191,11 +206,13 @@ impl Index {
                 Some(*at as u64)
             })
             .collect();
+        let documents = document.iter().max().map_or(0, |last| last.saturating_add(1));
         let segment = |(document, tokens)| Segment { document, tokens };
         Ok(Self {
             offsets,
             lengths,
             segments: document.into_iter().zip(tokens).map(segment).collect(),
+            documents,
             starts,
         })
     }
@@ -226,6 +243,28 @@ impl Index {
             (sum > 0.0).then(|| (index, weight * (sum / tokens) as f32))
         };
         blocks.into_iter().filter_map(weigh).collect()
+    }
+}
+
+/// Refuses ids that the vocabulary does not have: they would be looked up outside an embedding.
+fn check_ids(bytes: &[u8], details: &TokensDetails) -> Result<()> {
+    let largest = match details.dtype {
+        TokenType::U16 => {
+            let ids = bytes.as_chunks().0.par_iter();
+            ids.map(|&id| u32::from(u16::from_le_bytes(id))).max()
+        }
+        TokenType::U32 => {
+            let ids = bytes.as_chunks().0.par_iter();
+            ids.map(|&id| u32::from_le_bytes(id)).max()
+        }
+    };
+    let vocabulary = details.vocab_size;
+    match largest.filter(|&id| id >= vocabulary) {
+        None => Ok(()),
+        Some(id) => {
+            let what = format!("token {id} is not in the vocabulary of {vocabulary}");
+            Err(Error::data("bad_artifact", what).hint("delete the folder; the next run makes it again"))
+        }
     }
 }
 

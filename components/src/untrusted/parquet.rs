@@ -130,7 +130,10 @@ impl Footer {
             match field {
                 2 => t.structures(schema_element)?,
                 3 => footer.rows = t.count()?,
-                4 => t.structures(|t| Some(footer.groups.push(Group::read(t)?)))?,
+                4 => t.structures(|t| {
+                    footer.groups.push(Group::read(t)?);
+                    Some(())
+                })?,
                 5 | 7 => t.structures(|t| t.structure(|_, _, _| Some(false)))?,
                 _ => return Some(false),
             }
@@ -169,7 +172,10 @@ impl Group {
         thrift.structure(|t, field, kind| {
             fits(kind, field, &[(1, LIST), (2, I64), (3, I64), (4, LIST)])?;
             match field {
-                1 => t.structures(|t| Some(group.chunks.push(Chunk::read(t)?)))?,
+                1 => t.structures(|t| {
+                    group.chunks.push(Chunk::read(t)?);
+                    Some(())
+                })?,
                 3 => group.rows = t.count()?,
                 4 => t.structures(|t| t.structure(|_, _, _| Some(false)))?,
                 _ => return Some(false),
