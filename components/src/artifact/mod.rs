@@ -22,5 +22,5 @@ pub use tokens::{Boundary, Segment, TokenType, TokensDetails, TokensWriter};
 pub use view::View;
 
 pub(crate) use corpus::FILE as DOCUMENTS_FILE;
-pub(crate) use tokenizer::FILE as TOKENIZER_FILE;
+pub(crate) use tokenizer::{FILE as TOKENIZER_FILE, parse_tokenizer, read_json, vocab_size};
 pub(crate) use tokens::{BLOCKS as BLOCKS_FILE, SEGMENTS as SEGMENTS_FILE, TOKENS as TOKENS_FILE};

@@ -1,5 +1,6 @@
 //! Opening the user's files: what is there, and what it is packed with.
 
+use crate::untrusted::check_ratio;
 use crate::{Context, Error, Estimate, FilePath, Result, Size, Sizes};
 use flate2::read::MultiGzDecoder;
 use schemars::JsonSchema;
@@ -51,6 +52,7 @@ pub(super) struct Input {
     /// Where it lies.
     pub(super) file: PathBuf,
     packing: Packing,
+    size: u64,
     reader: Box<dyn BufRead>,
 }
 
@@ -60,6 +62,11 @@ impl Input {
         let file = existing(path, context)?;
         let raw = File::open(&file).map_err(Error::io("cannot read", &file))?;
         let mut raw = BufReader::with_capacity(1 << 18, raw);
+        let size = raw
+            .get_ref()
+            .metadata()
+            .map_err(Error::io("cannot read", &file))?
+            .len();
         let start = raw.fill_buf().map_err(Error::io("cannot read", &file))?;
         let packing = packing(&file, start);
         let reader: Box<dyn BufRead> = match packing {
@@ -74,16 +81,20 @@ impl Input {
         Ok(Self {
             file,
             packing,
+            size,
             reader,
         })
     }
 
     /// Reads on until after the next newline, or to the end, but no more than `limit` bytes. Zero: nothing is left.
-    /// `offset` is where reading stands in the unpacked data. `corrupt_gzip`, `corrupt_zstd`.
+    /// `offset` is where reading stands in the unpacked data. `corrupt_gzip`, `corrupt_zstd`, `decompression_bomb`.
     pub(super) fn read_line(&mut self, line: &mut Vec<u8>, limit: u64, offset: u64) -> Result<usize> {
         line.clear();
         let read = (&mut self.reader).take(limit).read_until(b'\n', line);
-        read.map_err(|e| self.broken(&e, offset + line.len() as u64))
+        let unpacked = offset + line.len() as u64;
+        let read = read.map_err(|e| self.broken(&e, unpacked))?;
+        check_ratio(unpacked, self.size, &self.file)?;
+        Ok(read)
     }
 
     /// What a failed read means: for a packed file, nearly always a damaged one.

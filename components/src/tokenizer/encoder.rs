@@ -1,6 +1,7 @@
 //! A tokenizer as packing uses it.
 
-use crate::artifact::{TOKENIZER_FILE, TokenizerDetails, read_tokenizer};
+use crate::artifact::{TOKENIZER_FILE, TokenizerDetails, parse_tokenizer, read_json, vocab_size};
+use crate::untrusted::quiet;
 use crate::{Artifact, Error, Result};
 use tokenizers::Tokenizer;
 
@@ -14,14 +15,24 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Opens a tokenizer artifact.
+    /// Opens a tokenizer artifact. `bad_tokenizer`, `bad_artifact`.
     pub fn open(artifact: &Artifact) -> Result<Self> {
         let file = artifact.path.join(TOKENIZER_FILE);
+        let json = read_json(&file)?;
+        let tokenizer = parse_tokenizer(&json).map_err(|e| e.in_file(&file))?;
+        let details: TokenizerDetails = artifact.details()?;
+        if details.vocab_size != vocab_size(&tokenizer) || details.eos_id >= details.vocab_size {
+            return Err(
+                Error::data("bad_artifact", "the header is not that of this tokenizer")
+                    .in_file(&file)
+                    .hint("delete the artifact's folder; the next run makes it again"),
+            );
+        }
         Ok(Self {
-            tokenizer: read_tokenizer(artifact)?,
-            details: artifact.details()?,
+            tokenizer,
+            details,
             fingerprint: artifact.header.fingerprint.clone(),
-            json: std::fs::read(&file).map_err(Error::io("cannot read", &file))?,
+            json,
         })
     }
 
@@ -42,10 +53,15 @@ impl Encoder {
 
     /// The ids of `text` without any special token. `cannot_encode`.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self
-            .tokenizer
-            .encode_fast(text, false)
-            .map_err(|e| Error::data("cannot_encode", format!("the tokenizer failed: {e}")))?;
+        // Patterns that go back and forth too long make the library panic rather than fail.
+        let failed = |e: &dyn std::fmt::Display| {
+            Error::data("cannot_encode", format!("the tokenizer failed: {e}"))
+                .hint("look at the patterns of its `pre_tokenizer`, or take another tokenizer")
+        };
+        let encoding = quiet(|| self.tokenizer.encode_fast(text, false));
+        let encoding = encoding
+            .ok_or_else(|| failed(&"it gave up on a text"))?
+            .map_err(|e| failed(&e))?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -64,7 +80,7 @@ impl Encoder {
             if token.contains('▁') {
                 return Some(token.replace('▁', " "));
             }
-            self.tokenizer.decode(&[id], false).ok()
+            quiet(|| self.tokenizer.decode(&[id], false).ok())?
         };
         (0..self.details.vocab_size)
             .map(|id| text(id).unwrap_or_default())

@@ -1,12 +1,11 @@
 //! `tokenizer.load`: a `tokenizer.json` made elsewhere.
 
-use crate::artifact::write_tokenizer;
+use crate::artifact::{parse_tokenizer, read_json, write_tokenizer};
 use crate::component::{Output, main_output};
 use crate::corpus::existing_file;
 use crate::{Component, Context, Error, FilePath, Kind, Result, Seeding};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokenizers::Tokenizer;
 
 /// Ends of documents by custom, most specific first.
 const CUSTOMARY: [&str; 8] = [
@@ -19,8 +18,6 @@ const CUSTOMARY: [&str; 8] = [
     "<|im_end|>",
     "<|eot_id|>",
 ];
-/// Larger files are no tokenizers.
-const LARGEST: u64 = 1 << 30;
 
 /// Loads a tokenizer.
 #[derive(Debug)]
@@ -55,17 +52,7 @@ eos_token = "<|endoftext|>"
 
     fn run(params: LoadParams, context: &Context) -> Result<()> {
         let file = existing_file(&params.file, context)?;
-        let size = std::fs::metadata(&file)
-            .map_err(Error::io("cannot read", &file))?
-            .len();
-        if size > LARGEST {
-            return Err(Error::data(
-                "bad_tokenizer",
-                format!("a tokenizer of {size} bytes; expected at most {LARGEST}"),
-            )
-            .in_file(&file));
-        }
-        let json = std::fs::read(&file).map_err(Error::io("cannot read", &file))?;
+        let json = read_json(&file)?;
         let eos = match params.eos_token {
             Some(token) => token,
             None => detect(&json).map_err(|e| e.in_file(&file))?,
@@ -75,10 +62,9 @@ eos_token = "<|endoftext|>"
     }
 }
 
-/// The end of a document by its customary name. `no_eos_token`.
+/// The end of a document by its customary name. `bad_tokenizer`, `no_eos_token`.
 fn detect(json: &[u8]) -> Result<String> {
-    let tokenizer = Tokenizer::from_bytes(json)
-        .map_err(|e| Error::data("bad_tokenizer", format!("not a tokenizer: {e}")))?;
+    let tokenizer = parse_tokenizer(json)?;
     let found = CUSTOMARY
         .iter()
         .find(|token| tokenizer.token_to_id(token).is_some());

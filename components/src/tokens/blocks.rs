@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
+/// Larger vocabularies are none.
+const LARGEST_VOCABULARY: u32 = 1 << 24;
+
 /// One block of a view.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Block {
@@ -172,6 +175,15 @@ impl Index {
                 .in_file(&file)
                 .hint("delete the folder; the next run makes it again")
         };
+        let known = |id: u32| id < details.vocab_size;
+        if details.vocab_size > LARGEST_VOCABULARY
+            || ![Some(details.eos_id), details.bos_id]
+                .into_iter()
+                .flatten()
+                .all(known)
+        {
+            return Err(bad("the header names tokens outside the vocabulary"));
+        }
         if offsets.len() as u64 != details.blocks {
             return Err(bad("the index has another number of blocks than the header"));
         }

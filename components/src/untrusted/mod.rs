@@ -25,7 +25,7 @@ pub(crate) fn check_ratio(unpacked: u64, packed: u64, file: &Path) -> Result<()>
     if unpacked <= SLACK.saturating_add(packed.saturating_mul(RATIO)) {
         return Ok(());
     }
-    let message = format!("{packed} bytes unpack to {unpacked} or more, over {RATIO} times as many");
+    let message = format!("{packed} bytes unpack to {unpacked} or more, over {RATIO} times as much");
     Err(Error::data("decompression_bomb", message).in_file(file).hint(
         "such a file is made to fill memory or disk; if it is yours, unpack it and name the unpacked file",
     ))

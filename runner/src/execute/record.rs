@@ -2,6 +2,7 @@
 //!
 //! Everything that differs between equal runs (times, memory, speed) lives here and never in an artifact.
 
+use crate::store::is_inside;
 use lyceum_components::disk;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -221,10 +222,21 @@ impl RunFolder {
         self.store.join(&step.location)
     }
 
-    /// Reads `run.json`.
+    /// Reads `run.json`. One whose steps' artifacts lie outside the store is none.
     pub fn load(&self) -> io::Result<RunRecord> {
         let text = fs::read(self.record_file())?;
-        serde_json::from_slice(&text).map_err(io::Error::other)
+        let record: RunRecord = serde_json::from_slice(&text)?;
+        match record
+            .steps
+            .iter()
+            .find(|step| !is_inside(&step.location) || !is_inside(&step.id))
+        {
+            None => Ok(record),
+            Some(step) => Err(io::Error::other(format!(
+                "step `{}` lies outside the store",
+                step.id
+            ))),
+        }
     }
 
     /// Writes `run.json`; readers see the old one or the new one, never a part.

@@ -2,10 +2,9 @@
 
 use super::Form;
 use crate::store::{FileEntry, hash_file};
+use lyceum_components::table::read_parquet;
 use lyceum_components::{Error, Result, disk};
-use polars::prelude::{
-    CsvWriter, DataFrame, JsonFormat, JsonWriter, ParquetReader, PolarsResult, SerReader, SerWriter,
-};
+use polars::prelude::{CsvWriter, DataFrame, JsonFormat, JsonWriter, PolarsResult, SerWriter};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -59,7 +58,6 @@ fn copy(from: &Path, to: &Path) -> Result<String> {
 
 /// Writes a Parquet file's table in a form; the file's name gets the form's ending.
 pub(super) fn table(from: &Path, to: &Path, form: Form) -> Result<()> {
-    let read = |file: File| ParquetReader::new(file).finish();
     let (end, write): (_, fn(disk::File, &mut DataFrame) -> PolarsResult<()>) = match form {
         Form::Csv => ("csv", |out, frame| CsvWriter::new(out).finish(frame)),
         Form::Json => ("json", |out, frame| {
@@ -74,8 +72,7 @@ pub(super) fn table(from: &Path, to: &Path, form: Form) -> Result<()> {
             .in_file(file)
             .hint("columns that hold lists have no form in CSV: take `--as json` or `--as parquet`")
     };
-    let source = File::open(from).map_err(Error::io("cannot read", from))?;
-    let mut frame = read(source).map_err(|error| broken(from, error))?;
+    let mut frame = read_parquet(from)?;
     let to = to.with_extension(end);
     let out = disk::File::create(&to).map_err(Error::io("cannot write", &to))?;
     write(out, &mut frame).map_err(|error| broken(&to, error))

@@ -1,10 +1,10 @@
 //! The tables and curves of one step, read from its artifact.
 
 use super::data::{Bin, Curve, ReportError, Row, TableData, failed};
-use polars::prelude::{Column, DataFrame, DataType, ParquetReader, SerReader};
+use lyceum_components::table::read_parquet;
+use polars::prelude::{Column, DataFrame, DataType};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 pub(super) fn read_table(
@@ -125,10 +125,7 @@ struct Frame {
 
 impl Frame {
     fn read(path: &Path) -> Result<Self, ReportError> {
-        let opened = File::open(path).map_err(|e| failed(path)(e.to_string()))?;
-        let frame = ParquetReader::new(opened)
-            .finish()
-            .map_err(|e| failed(path)(e.to_string()))?;
+        let frame = read_parquet(path).map_err(|e| failed(path)(e.to_string()))?;
         Ok(Self {
             path: path.to_path_buf(),
             frame,

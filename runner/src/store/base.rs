@@ -83,7 +83,19 @@ impl Store {
             )
             .hint("run again: what is missing is made anew"));
         }
-        Artifact::open(&self.folder(component, key).join(output), location, label)
+        let folder = self.folder(component, key).join(output);
+        let real = |path: &Path| path.canonicalize().map_err(Error::io("cannot read", path));
+        if !real(&folder)?.starts_with(real(&self.path())?) {
+            return Err(Error::data(
+                "outside_store",
+                format!("the artifact `{location}` is a link out of the store"),
+            )
+            .in_file(&folder)
+            .hint(
+                "put the artifact itself into the store, or delete the link: the next run makes it again",
+            ));
+        }
+        Artifact::open(&folder, location, label)
     }
 
     /// Every manifest of a component that can be read, in the order of keys.

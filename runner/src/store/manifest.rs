@@ -4,12 +4,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Component, Path};
 
 /// Name of the manifest inside an artifact's folder.
 pub(super) const MANIFEST: &str = "manifest.json";
 /// The layout that this program writes and reads.
 pub(super) const FORMAT: u32 = 1;
+/// Manifests of real artifacts have kilobytes.
+const LARGEST: u64 = 64 << 20;
 
 /// What `manifest.json` says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,19 +76,47 @@ pub struct FileEntry {
 impl Manifest {
     /// Reads the manifest of the artifact in `folder`.
     pub fn read(folder: &Path) -> io::Result<Self> {
-        let text = fs::read(folder.join(MANIFEST))?;
-        serde_json::from_slice(&text).map_err(io::Error::other)
+        let file = folder.join(MANIFEST);
+        let about = fs::symlink_metadata(&file)?;
+        if !about.is_file() || about.len() > LARGEST {
+            return Err(io::Error::other("it is no manifest"));
+        }
+        serde_json::from_slice(&fs::read(file)?).map_err(io::Error::other)
     }
 
-    /// Whether every file of the artifact in `folder` is there with its size.
+    /// Whether every file of the artifact in `folder` is there with its size, inside the folder and as a file of its own.
     pub fn fits(&self, folder: &Path) -> bool {
-        let same =
-            |file: &FileEntry| fs::metadata(folder.join(&file.path)).is_ok_and(|m| m.len() == file.bytes);
+        let same = |file: &FileEntry| {
+            is_inside(&file.path)
+                && fs::symlink_metadata(folder.join(&file.path))
+                    .is_ok_and(|about| about.is_file() && about.len() == file.bytes)
+        };
         self.format == FORMAT && self.files.iter().all(same)
     }
 
     /// Bytes on disk.
     pub fn bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.bytes).sum()
+        self.files
+            .iter()
+            .fold(0, |sum, file| sum.saturating_add(file.bytes))
+    }
+}
+
+/// Whether a path that was read from a file leads further in and nowhere else.
+pub(crate) fn is_inside(path: &str) -> bool {
+    let mut parts = Path::new(path).components();
+    !path.is_empty() && parts.all(|part| matches!(part, Component::Normal(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_files_cannot_lead_out() {
+        assert!(is_inside("train/tokens.bin"));
+        for path in ["", "/etc/passwd", "../other/a", "train/../../a", "./.."] {
+            assert!(!is_inside(path), "{path}");
+        }
     }
 }

@@ -21,6 +21,7 @@ pub use files::FileHashes;
 pub use key::{canonical, key};
 pub(crate) use lock::is_held;
 pub use lock::{Lock, Owner};
+pub(crate) use manifest::is_inside;
 pub use manifest::{Cost, FileEntry, MadeBy, Manifest};
 pub(crate) use sync::hash_file;
 pub use verify::{Damage, Problem, Verified};
