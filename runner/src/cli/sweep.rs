@@ -52,7 +52,12 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
     drop(show);
     let records = match ended {
         Ok(records) => records,
-        Err(error) => return failed(&error),
+        Err(error) => {
+            let folder = prepared.folder.path.display();
+            return failed(&format!(
+                "cannot keep the state of the sweep in `{folder}`: {error}"
+            ));
+        }
     };
     if cancel.is_cancelled() && records.contains(&None) {
         say("interrupted; state was kept, run the same command again to go on");

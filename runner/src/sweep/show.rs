@@ -132,7 +132,8 @@ impl Show {
         let run = record.run.as_ref();
         let run = run.and_then(|run| RunFolder::new(&self.home, run).load().ok());
         let verdicts = run.map(|run| run.verdicts).unwrap_or_default();
-        let mut cells: Vec<String> = Vec::new();
+        let mut seen = Vec::new();
+        let mut told = String::new();
         let sides = |verdict: &Verdict| {
             [
                 (verdict.better.clone(), verdict.better_value),
@@ -142,13 +143,20 @@ impl Show {
         for verdict in &verdicts {
             for (variant, value) in sides(verdict) {
                 let Some(value) = value else { continue };
-                let cell = format!("{} {variant} {value:.4}", verdict.metric);
-                if !cells.contains(&cell) {
-                    cells.push(cell);
+                let cell = (&verdict.metric, &verdict.group, variant);
+                if seen.contains(&cell) {
+                    continue;
                 }
+                // A metric is named once, before its first variant.
+                match seen.last() {
+                    Some((metric, group, _)) if (*metric, *group) == (cell.0, cell.1) => told += ", ",
+                    _ => told += &format!("  {} ", verdict.metric),
+                }
+                told += &format!("{} {value:.4}", cell.2);
+                seen.push(cell);
             }
         }
-        cells.join(", ")
+        told.trim_start().to_owned()
     }
 }
 
