@@ -194,12 +194,14 @@ fn gpus() -> Vec<String> {
         .iter()
         .filter_map(|folder| model(&folder.join("information")))
         .collect();
-    if !names.is_empty() || !Path::new("/dev/nvidiactl").exists() {
+    if !names.is_empty() {
         return names;
     }
     std::process::Command::new("nvidia-smi")
         .args(["--query-gpu=name", "--format=csv,noheader"])
         .output()
+        .ok()
+        .filter(|output| output.status.success())
         .map(|output| {
             String::from_utf8_lossy(&output.stdout)
                 .lines()

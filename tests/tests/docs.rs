@@ -1,5 +1,6 @@
 //! The experiments in the README and the guide are valid, and what the pages point at exists.
 
+use lyceum_tests::Lab;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -78,4 +79,97 @@ fn the_shipped_experiments_are_valid() {
         .output();
     let out = out.expect("the command runs");
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+/// What a line of a block of shell commands calls, without comments.
+fn commands(page: &str) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(root().join("docs").join(page)).expect("a page");
+    let blocks = text
+        .split("```sh\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next());
+    let lines = blocks.flat_map(|block| block.lines().filter_map(|line| line.strip_prefix("lyceum ")));
+    lines
+        .map(|line| line.split_whitespace().map(str::to_owned).collect())
+        .collect()
+}
+
+#[test]
+fn the_commands_in_the_guide_do_what_they_say() {
+    let lab = Lab::new(env!("CARGO_BIN_EXE_lyceum-under-test"));
+    let line = |i| format!("{{\"text\": \"The {i}th of many quiet boats on the old green river.\"}}\n");
+    lab.write("pool.jsonl", (0..80).map(line).collect::<String>());
+    lab.write(
+        "small.toml",
+        r#"
+[experiment]
+name = "small"
+[steps.pool]
+use = "corpus.jsonl"
+files = ["pool.jsonl"]
+[steps.bpe]
+use = "tokenizer.train"
+corpus = "@pool"
+vocab_size = 300
+[steps.tokens]
+use = "tokens.pack"
+tokenizer = "@bpe"
+corpus = "@pool"
+context = 32
+split = { train = 0.8, valid = 0.2 }
+[steps.student]
+use = "train.lm"
+data = "@tokens.train"
+model = { hidden_size = 16, num_hidden_layers = 1, num_attention_heads = 2 }
+optim = { lr = 1e-3, batch_size = 4, budget = { steps = 4 } }
+[steps.quality]
+use = "evaluate.lm_loss"
+models = "@student"
+data = "@tokens.valid"
+"#,
+    );
+    lab.lyceum(&["run", "small.toml"]).exits(0);
+    let mut run = 0;
+    for page in ["install.md", "looking-after-runs.md", "troubleshooting.md"] {
+        for command in commands(page) {
+            let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
+            assert_eq!(lab.lyceum(&arguments).exits(0).stderr, "", "{page}: {command:?}");
+            run += 1;
+        }
+    }
+    assert!(run >= 18, "{run} commands");
+    for file in [
+        "out/student/config.json",
+        "out/quality/table.csv",
+        "out/run/steps/quality/table.json",
+        "page/report.html",
+    ] {
+        assert!(lab.path(file).is_file(), "{file}");
+    }
+}
+
+#[test]
+fn the_codes_in_the_guide_are_codes_of_errors() {
+    fn sources(folder: &Path, all: &mut String) {
+        for entry in fs::read_dir(folder).expect("a folder").flatten() {
+            if entry.path().is_dir() {
+                sources(&entry.path(), all);
+            } else {
+                *all += &fs::read_to_string(entry.path()).unwrap_or_default();
+            }
+        }
+    }
+    let mut all = String::new();
+    ["runner/src", "components/src"].map(|folder| sources(&root().join(folder), &mut all));
+    let page = fs::read_to_string(root().join("docs/troubleshooting.md")).expect("a page");
+    let first = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split('|').next());
+    let codes: Vec<&str> = first
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    assert!(codes.len() > 10, "{codes:?}");
+    for code in codes {
+        assert!(all.contains(&format!("\"{code}\"")), "{code}");
+    }
 }

@@ -5,7 +5,9 @@ use super::{Format, print};
 use crate::Exit;
 use crate::device::{Cuda, choose, cpu_name, threads};
 use crate::units::{bytes, number};
+use lyceum_components::disk;
 use lyceum_components::machine::matrix_rate;
+use lyceum_components::train::training_rate;
 use serde_json::{Value, json};
 use std::path::Path;
 use sysinfo::{Disks, System};
@@ -37,18 +39,27 @@ fn examine() -> Value {
     let home = home_here();
     let cuda = Cuda::probe();
     let missing = cuda.missing();
-    let chosen = choose("auto").map(|chosen| (matrix_rate(&chosen.device, SIZE), chosen.name));
-    let (rate, device) = chosen.unwrap_or((0.0, "none".to_owned()));
+    let (device, rate, training) = match choose("auto") {
+        Ok(chosen) => {
+            let rates = (matrix_rate(&chosen.device, SIZE), training_rate(&chosen.device));
+            (chosen.name, rates.0, rates.1)
+        }
+        Err(_) => ("none".to_owned(), 0.0, 0.0),
+    };
+    let unwritable = unwritable(&home);
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "device": device,
         "matrix_flops_per_second": rate,
+        "training_tokens_per_second": training,
         "processor": cpu_name(),
         "threads": threads(),
         "memory_bytes": system.map(|memory| memory.0),
         "memory_available_bytes": system.map(|memory| memory.1),
         "home": home,
         "home_exists": home.exists(),
+        "home_writable": unwritable.is_none(),
+        "home_problem": unwritable,
         "disk_free_bytes": free_space(&home),
         "cuda": {
             "ready": missing.is_empty(),
@@ -56,6 +67,18 @@ fn examine() -> Value {
             "missing": missing.iter().map(|(what, how)| json!({ "what": what, "how": how })).collect::<Vec<_>>(),
         },
     })
+}
+
+/// Why nothing can be written where the store is or would be made; none if something can. Leaves nothing behind.
+fn unwritable(home: &Path) -> Option<String> {
+    let there = home.ancestors().find(|folder| folder.exists())?;
+    let probe = there.join(format!(".lyceum-doctor-{}", std::process::id()));
+    let written = disk::write(&probe, "probe");
+    // Where it could not be made it is not there.
+    let _ = std::fs::remove_file(&probe);
+    written
+        .err()
+        .map(|error| format!("nothing can be written in `{}`: {error}", there.display()))
 }
 
 /// Free bytes on the disk that would hold the store.
@@ -88,12 +111,25 @@ fn text(found: &Value) -> String {
             bytes(number_of("disk_free_bytes"))
         ),
     );
+    if found["home_writable"] == false {
+        let how = "make it writable, free some space, or name another folder in `LYCEUM_HOME`";
+        line("", format!("- {}; {how}", text_of("home_problem")));
+    } else if found["home_exists"] == false {
+        line("", "- it is not there yet; the first run makes it".to_owned());
+    }
     let rate = number(number_of("matrix_flops_per_second"));
     line(
         "device",
         format!(
             "{}: {rate}FLOP/s in f32 matrix products ({SIZE} × {SIZE})",
             text_of("device")
+        ),
+    );
+    line(
+        "training",
+        format!(
+            "{}tokens/s (a decoder of width 128 with 2 layers, in f32)",
+            number(number_of("training_tokens_per_second"))
         ),
     );
     let cuda = &found["cuda"];

@@ -5,8 +5,8 @@ use super::data::{Bin, Curve, ReportError, RunData, failed};
 use super::plots;
 use super::render::render;
 use crate::claims::{Measured, judge};
-use crate::execute::RunFolder;
 use crate::execute::record::Verdict;
+use crate::execute::{RunFolder, Status};
 use crate::spec::{Claim, metric_parts};
 use lyceum_components::disk;
 use polars::prelude::{Column, DataFrame, ParquetWriter};
@@ -17,10 +17,13 @@ pub fn write(folder: &RunFolder) -> Result<Vec<Verdict>, ReportError> {
     let data = RunData::read(folder)?;
     let mut record = data.record.clone();
     let (_, verdicts) = write_runs(&[data], &folder.path)?;
-    record.verdicts.clone_from(&verdicts);
-    folder
-        .save(&record)
-        .map_err(|e| failed(&folder.record_file())(e.to_string()))?;
+    // The record of a run that is going on is its process's to write.
+    if record.status != Status::Running {
+        record.verdicts.clone_from(&verdicts);
+        folder
+            .save(&record)
+            .map_err(|e| failed(&folder.record_file())(e.to_string()))?;
+    }
     Ok(verdicts)
 }
 

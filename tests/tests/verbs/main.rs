@@ -3,6 +3,8 @@
 #![cfg(unix)]
 
 mod completions;
+mod doctor;
+mod example;
 mod export;
 mod gc;
 mod report;

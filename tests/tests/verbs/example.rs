@@ -1,0 +1,42 @@
+//! The report that is kept in the guide is what its stored tables are rendered to today, byte for byte.
+
+use lyceum_tests::{Ended, list};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+#[test]
+fn the_report_in_the_guide_is_rendered_again_from_its_tables() {
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/example-report");
+    let to = tempfile::tempdir().expect("a folder");
+    let render = || {
+        let start = Instant::now();
+        let out = Command::new(env!("CARGO_BIN_EXE_lyceum-under-test"))
+            .args(["report", "latest", "--to"])
+            .arg(to.path())
+            .env("LYCEUM_HOME", kept.join("home").canonicalize().expect("a folder"))
+            .output();
+        Ended::from(out.expect("the command runs")).exits(0);
+        start.elapsed()
+    };
+    let shortest = (0..3).map(|_| render()).min().expect("three times");
+    eprintln!("report of the quickstart: {shortest:?}");
+    assert!(shortest < Duration::from_secs(1), "{shortest:?}");
+    let same = |file: &str| {
+        let (now, then) = (fs::read(to.path().join(file)), fs::read(kept.join(file)));
+        assert!(
+            now.expect("rendered") == then.expect("kept"),
+            "{file}: render it again as docs/example-report says"
+        );
+    };
+    same("report.md");
+    let plots = list(&kept.join("plots"));
+    assert!(plots.len() > 4, "{plots:?}");
+    assert_eq!(list(&to.path().join("plots")), plots);
+    plots.iter().for_each(|plot| same(&format!("plots/{plot}")));
+    let text = fs::read_to_string(kept.join("report.md")).expect("a report");
+    for part in ["2026-", " threads", "lyceum 0.", "**held**", "cannot be shown"] {
+        assert_eq!(text.contains(part), part != "cannot be shown", "{part}");
+    }
+}
