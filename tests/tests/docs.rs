@@ -160,7 +160,9 @@ fn the_codes_in_the_guide_are_codes_of_errors() {
         }
     }
     let mut all = String::new();
-    ["runner/src", "components/src"].map(|folder| sources(&root().join(folder), &mut all));
+    for folder in ["runner/src", "components/src"] {
+        sources(&root().join(folder), &mut all);
+    }
     let page = fs::read_to_string(root().join("docs/troubleshooting.md")).expect("a page");
     let first = page
         .lines()

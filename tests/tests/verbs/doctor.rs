@@ -55,7 +55,9 @@ fn each_part_of_cuda_is_missed_when_it_is_taken_away() {
         lab.write(file, SMI);
         fs::set_permissions(lab.path(file), fs::Permissions::from_mode(0o755)).expect("it may be run");
     };
-    parts.iter().for_each(|(_, file)| put(file));
+    for (_, file) in &parts {
+        put(file);
+    }
     let found = examine(&lab);
     assert!(
         parts

@@ -34,7 +34,9 @@ fn the_report_in_the_guide_is_rendered_again_from_its_tables() {
     let plots = list(&kept.join("plots"));
     assert!(plots.len() > 4, "{plots:?}");
     assert_eq!(list(&to.path().join("plots")), plots);
-    plots.iter().for_each(|plot| same(&format!("plots/{plot}")));
+    for plot in &plots {
+        same(&format!("plots/{plot}"));
+    }
     let text = fs::read_to_string(kept.join("report.md")).expect("a report");
     for part in ["2026-", " threads", "lyceum 0.", "**held**", "cannot be shown"] {
         assert_eq!(text.contains(part), part != "cannot be shown", "{part}");
