@@ -5,8 +5,9 @@ use lyceum_tests::Lab;
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// What `lyceum runs` may take over ten thousand runs. The aim is 300 ms; other work on the machine may double it.
-const ENOUGH: Duration = Duration::from_millis(600);
+/// What `lyceum runs` may take over ten thousand runs. The aim is 300 ms (60 ms of processor time are used); other work on
+/// the machine may stretch it.
+const ENOUGH: Duration = Duration::from_secs(1);
 
 fn record(id: &str, status: &str, steps: usize) -> String {
     let step = |i| {
