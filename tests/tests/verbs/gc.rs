@@ -94,7 +94,7 @@ fn partial_work_of_an_interrupted_run_is_kept_and_a_running_one_is_not_disturbed
     let lab = lab();
     let long = [
         "--set",
-        "steps.model.optim.budget.steps=4000",
+        "steps.model.matrix.optim.slow.budget.steps=100_000",
         "--set",
         "steps.model.checkpoint_every=5",
     ];
