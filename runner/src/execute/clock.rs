@@ -2,19 +2,25 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A moment in UTC, to the second.
+/// A moment in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moment {
     year: i64,
     month: u64,
     day: u64,
     second_of_day: u64,
+    /// In parts of 65,536.
+    fraction: u16,
 }
 
 impl Moment {
     /// Now.
     pub(crate) fn now() -> Self {
-        Self::before_now(0)
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            fraction: (u64::from(since.subsec_nanos()) * 65_536 / 1_000_000_000) as u16,
+            ..Self::from_unix(since.as_secs())
+        }
     }
 
     /// So many seconds ago.
@@ -42,6 +48,7 @@ impl Moment {
             month,
             day,
             second_of_day: seconds % 86_400,
+            fraction: 0,
         }
     }
 
@@ -58,6 +65,11 @@ impl Moment {
         let (hour, minute, second) = self.clock();
         let Self { year, month, day, .. } = self;
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+
+    /// The part of the second that has passed, in parts of 65,536.
+    pub(crate) const fn fraction(self) -> u16 {
+        self.fraction
     }
 
     /// As in `20260102-030405`: sorts by time.

@@ -13,7 +13,6 @@ use crate::units::{duration, number};
 use lyceum_components::{Cancel, Error, Result};
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -166,16 +165,15 @@ fn save(folder: &RunFolder, record: &RunRecord) -> Result<()> {
         .map_err(Error::io("cannot write", folder.record_file()))
 }
 
-/// Makes the folder of a run and gives the name that no other run has: the time and, where several start in one second, a
-/// number that only tells them apart.
+/// Makes the folder of a run and gives the name that no other run has: the time, to a part of 65,536 of a second, so that
+/// names sort as the runs started.
 fn unique_id(store: &Store, started: Moment) -> Result<String> {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
     let runs = store.home().join("runs");
     lyceum_components::context::make_folder(&runs)?;
+    let mut fraction = started.fraction();
     loop {
-        let salt = [std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)];
-        let hash = blake3::hash(&salt.map(u32::to_le_bytes).concat()).to_hex();
-        let id = format!("{}-{}", started.compact(), &hash[..4]);
+        let id = format!("{}-{fraction:04x}", started.compact());
+        fraction = fraction.wrapping_add(1);
         let folder = runs.join(&id);
         match fs::create_dir(&folder) {
             Ok(()) => return Ok(id),
