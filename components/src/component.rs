@@ -135,6 +135,8 @@ pub struct Estimate {
     pub flops: f64,
     /// Peak memory in bytes.
     pub memory: f64,
+    /// Bytes of partial work (checkpoints) on disk at once, besides the outputs.
+    pub scratch: f64,
 }
 
 /// A component as the runner sees it: plain data and functions over JSON.

@@ -4,7 +4,7 @@ use crate::artifact::Source;
 use crate::random::Stream;
 use crate::reference::{Accepts, FilePath, Ref, Refs};
 use crate::train::Point;
-use crate::{Artifact, Error, Result};
+use crate::{Artifact, Error, Result, disk};
 use burn::tensor::{Device, FloatDType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -173,5 +173,5 @@ impl Context {
 
 /// Makes a folder and its parents.
 pub fn make_folder(folder: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder).map_err(Error::io("cannot make the folder", folder))
+    disk::create_dir_all(folder).map_err(Error::io("cannot make the folder", folder))
 }

@@ -3,10 +3,12 @@
 //! There is one way to write a file, and one place where a test can make the n-th write, sync or rename fail or kill the
 //! process: see [`set_hook`]. A program that sets no hook pays one atomic load an operation.
 
+#![expect(clippy::disallowed_methods, reason = "the one place that may call them")]
+
 use std::fs;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What is done to a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,11 +55,42 @@ fn ask(operation: Operation, path: &Path) -> io::Result<()> {
     HOOK.get().map_or(Ok(()), |hook| hook(operation, path))
 }
 
+/// Whether the system had no room left for what was written.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// The error that a [`File`] gave, for callers of libraries that only pass on its text.
+#[derive(Debug, Clone, Default)]
+pub struct Failure(Arc<Mutex<Option<io::Error>>>);
+
+impl Failure {
+    /// Takes the first error, if there was one.
+    pub fn take(&self) -> Option<io::Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn note(&self, error: &io::Error) {
+        let copy = error.raw_os_error().map_or_else(
+            || io::Error::new(error.kind(), error.to_string()),
+            io::Error::from_raw_os_error,
+        );
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(copy);
+    }
+}
+
 /// A file that is being written. Writes are passed on as they come; wrap it in a [`BufWriter`] where they are small.
 #[derive(Debug)]
 pub struct File {
     inner: fs::File,
     path: PathBuf,
+    failure: Failure,
 }
 
 impl File {
@@ -67,12 +100,18 @@ impl File {
         Ok(Self {
             inner: fs::File::create(path)?,
             path: path.to_path_buf(),
+            failure: Failure::default(),
         })
     }
 
     /// The same, with small writes gathered. Flush it: dropping it hides errors.
     pub fn buffered(path: &Path) -> io::Result<BufWriter<Self>> {
         Self::create(path).map(BufWriter::new)
+    }
+
+    /// Where the error of a write will be, should one fail.
+    pub fn failure(&self) -> Failure {
+        self.failure.clone()
     }
 
     /// Makes the content durable.
@@ -84,8 +123,9 @@ impl File {
 
 impl Write for File {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        ask(Operation::Write, &self.path)?;
-        self.inner.write(bytes)
+        ask(Operation::Write, &self.path)
+            .and_then(|()| self.inner.write(bytes))
+            .inspect_err(|error| self.failure.note(error))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -104,11 +144,19 @@ pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
     File::create(path)?.write_all(bytes.as_ref())
 }
 
-/// Lets a library that opens files by itself write one.
+/// Copies a file's content.
+pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    write(to, fs::read(from)?)
+}
+
+/// Lets a library that opens files by itself write one. It may put another file in its place, which then gets the
+/// permissions that a new file has.
 pub fn write_by<T, E: From<io::Error>>(path: &Path, write: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-    ask(Operation::Create, path)?;
+    let permissions = File::create(path)?.inner.metadata()?.permissions();
     ask(Operation::Write, path)?;
-    write()
+    let written = write()?;
+    fs::set_permissions(path, permissions)?;
+    Ok(written)
 }
 
 /// Replaces a file in one step: a sibling is written and synced, then renamed over it. Readers see the old content or the
@@ -135,6 +183,19 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
 pub fn hard_link(from: &Path, to: &Path) -> io::Result<()> {
     ask(Operation::Link, to)?;
     fs::hard_link(from, to)
+}
+
+/// Makes a symbolic link called `link`.
+#[cfg(unix)]
+pub fn symlink(target: &Path, link: &Path) -> io::Result<()> {
+    ask(Operation::Link, link)?;
+    std::os::unix::fs::symlink(target, link)
+}
+
+/// Makes one folder; fails if something has that name.
+pub fn create_dir(path: &Path) -> io::Result<()> {
+    ask(Operation::MakeFolder, path)?;
+    fs::create_dir(path)
 }
 
 /// Makes a folder and those above it.

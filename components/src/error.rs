@@ -1,5 +1,6 @@
 //! What can go wrong while a component runs.
 
+use crate::disk;
 use std::path::{Path, PathBuf};
 
 /// The result of anything a component does.
@@ -96,10 +97,21 @@ impl Error {
         move |source| Self::Io { action, path, source }
     }
 
+    /// `unknown_format`: a newer program wrote `file`, in layout `format`; this one knows those up to `known`.
+    pub fn newer(file: impl AsRef<Path>, format: u32, known: u32) -> Self {
+        Self::data(
+            "unknown_format",
+            format!("a newer lyceum wrote this, in layout {format}; this one reads up to {known}"),
+        )
+        .in_file(file)
+        .hint("use the newer lyceum, or set LYCEUM_HOME to another folder to start afresh beside it")
+    }
+
     /// The stable name of the error.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Data(data) => data.code,
+            Self::Io { source, .. } if disk::is_full(source) => "disk_full",
             Self::Io { .. } => "io",
             Self::Interrupted => "interrupted",
         }

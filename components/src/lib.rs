@@ -4,12 +4,18 @@
 //! come), a [`Component`] implementation, and a line in the list of [`registry`]. It is handed its parameters, its
 //! input artifacts and a [`Context`]; it knows nothing of the command line, the store or the scheduler.
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests lay out files as users do")
+)]
+
 pub mod artifact;
 pub mod component;
 pub mod context;
 pub mod disk;
 pub mod error;
 pub mod flops;
+pub mod format;
 mod labels;
 pub mod machine;
 pub mod random;

@@ -1,18 +1,21 @@
 //! Reading and writing the tables inside artifacts: Parquet through Polars, with errors that name the file.
 
+use crate::disk::{self, Failure};
 use crate::untrusted::parquet;
 use crate::{Error, Result};
 use polars::prelude::*;
 use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 
 /// Writes `frame` as Parquet, its rows in the order given.
-pub(crate) fn write_parquet(file: &Path, frame: &mut DataFrame) -> Result<()> {
-    let sink = File::create(file).map_err(Error::io("cannot write", file))?;
-    ParquetWriter::new(&sink)
+pub fn write_parquet(file: &Path, frame: &mut DataFrame) -> Result<()> {
+    let mut sink = disk::File::buffered(file).map_err(Error::io("cannot write", file))?;
+    let failure = sink.get_ref().failure();
+    ParquetWriter::new(&mut sink)
         .finish(frame)
-        .map_err(|e| broken("cannot_write_table", file, &e))?;
-    Ok(())
+        .map_err(write_error(file, &failure))?;
+    sink.flush().map_err(Error::io("cannot write", file))
 }
 
 /// Reads a whole Parquet file. `bad_table`.
@@ -129,9 +132,12 @@ pub(crate) fn fingerprint(folder: &Path, files: &[&str], speaks_of: &str) -> Res
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// What went wrong while Polars wrote `file`.
-pub(crate) fn write_error(file: &Path) -> impl FnOnce(PolarsError) -> Error {
-    move |error| broken("cannot_write_table", file, &error)
+/// What went wrong while Polars wrote `file`; of the system's errors it keeps only the text.
+pub(crate) fn write_error(file: &Path, failure: &Failure) -> impl FnOnce(PolarsError) -> Error {
+    move |error| match failure.take() {
+        Some(source) => Error::io("cannot write", file)(source),
+        None => broken("cannot_write_table", file, &error),
+    }
 }
 
 /// What went wrong while Polars read `file`.

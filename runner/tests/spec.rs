@@ -1,5 +1,7 @@
 //! Experiment files as a whole: what is accepted, what is refused and where, and that nothing makes the reader fall over.
 
+#![allow(clippy::disallowed_methods, reason = "tests lay out files as users do")]
+
 mod common;
 
 use common::REGISTRY;

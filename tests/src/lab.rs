@@ -97,11 +97,17 @@ impl Lab {
 
     /// Starts the program.
     pub fn start(&self, arguments: &[&str]) -> Child {
+        self.start_with(arguments, &[])
+    }
+
+    /// Starts the program with more in its environment.
+    pub fn start_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Child {
         Command::new(self.program)
             .args(arguments)
             .current_dir(self.folder.path())
             .env_remove("LYCEUM_DATA")
             .env_remove("LYCEUM_HOME")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -1,6 +1,7 @@
 //! The header every artifact folder carries.
 
-use crate::{Error, Result};
+use crate::format::newer_format;
+use crate::{Error, Result, disk};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -89,6 +90,9 @@ impl Artifact {
     pub fn open(path: &Path, location: &str, label: &str) -> Result<Self> {
         let file = path.join(HEADER);
         let text = std::fs::read(&file).map_err(Error::io("cannot read", &file))?;
+        if let Some(format) = newer_format(&text, FORMAT) {
+            return Err(Error::newer(&file, format, FORMAT));
+        }
         let header: Header = serde_json::from_slice(&text).map_err(|e| {
             Error::data("bad_artifact", format!("not an artifact's header: {e}"))
                 .in_file(&file)
@@ -164,5 +168,5 @@ pub fn write_header(
         details,
     };
     let text = serde_json::to_vec_pretty(&header).expect("headers hold plain data");
-    std::fs::write(&file, text).map_err(Error::io("cannot write", &file))
+    disk::write(&file, text).map_err(Error::io("cannot write", &file))
 }

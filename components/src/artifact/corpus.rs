@@ -4,12 +4,13 @@
 //! index. Rows are written in groups, so that neither writing nor reading holds more than one of them.
 
 use super::{Kind, write_header};
+use crate::disk::{self, Failure};
 use crate::table::{fingerprint, frame, write_error};
 use crate::{Error, Result};
 use polars::io::parquet::write::BatchedWriter;
 use polars::prelude::{Column, DataType, Field, ParquetWriter, PlSmallStr, Schema, StatisticsOptions};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 /// Name of the table inside the folder.
@@ -77,13 +78,21 @@ pub struct CorpusDetails {
     pub columns: Vec<String>,
 }
 
+/// The table being written.
+struct Growing {
+    writer: BatchedWriter<BufWriter<disk::File>>,
+    failure: Failure,
+    /// Of the kept columns.
+    types: Vec<DataType>,
+}
+
 /// Writes a corpus document by document, holding one row group.
 pub struct CorpusWriter {
     folder: PathBuf,
     details: CorpusDetails,
     rows: Vec<Document>,
     row_bytes: usize,
-    table: Option<(BatchedWriter<File>, Vec<DataType>)>,
+    table: Option<Growing>,
 }
 
 impl CorpusWriter {
@@ -144,8 +153,11 @@ impl CorpusWriter {
         }
         self.flush()?;
         let file = self.folder.join(FILE);
-        let (table, _) = self.table.take().expect("at least one row group was written");
-        table.finish().map_err(write_error(&file))?;
+        let table = self.table.take().expect("at least one row group was written");
+        table
+            .writer
+            .finish()
+            .map_err(write_error(&file, &table.failure))?;
         let print = fingerprint(&self.folder, &[FILE], "")?;
         write_header(&self.folder, Kind::Corpus, print, None, &self.details)?;
         Ok(self.details)
@@ -159,7 +171,11 @@ impl CorpusWriter {
         if self.table.is_none() {
             self.table = Some(self.start(&file)?);
         }
-        let (table, types) = self.table.as_mut().expect("just started");
+        let Growing {
+            writer,
+            failure,
+            types,
+        } = self.table.as_mut().expect("just started");
         let first = self.details.documents - self.rows.len() as u64;
         let mut columns = vec![
             Column::new(
@@ -174,14 +190,16 @@ impl CorpusWriter {
         for (i, (name, dtype)) in self.details.columns.iter().zip(types.iter()).enumerate() {
             columns.push(column(name, dtype, &self.rows, i, first)?);
         }
-        table.write_batch(&frame(columns)).map_err(write_error(&file))?;
+        writer
+            .write_batch(&frame(columns))
+            .map_err(write_error(&file, failure))?;
         self.rows.clear();
         self.row_bytes = 0;
         Ok(())
     }
 
     /// Opens the table. A kept column takes the kind of its first value; one without a value so far is text.
-    fn start(&self, file: &Path) -> Result<(BatchedWriter<File>, Vec<DataType>)> {
+    fn start(&self, file: &Path) -> Result<Growing> {
         let kind = |i: usize| self.rows.iter().find_map(|row| row.cells[i].dtype());
         let types: Vec<_> = (0..self.details.columns.len())
             .map(|i| kind(i).unwrap_or(DataType::String))
@@ -196,13 +214,18 @@ impl CorpusWriter {
                 .map(|(name, dtype)| field(name, dtype)),
         );
         let schema: Schema = fields.into_iter().collect();
-        let sink = File::create(file).map_err(Error::io("cannot write", file))?;
+        let sink = disk::File::buffered(file).map_err(Error::io("cannot write", file))?;
+        let failure = sink.get_ref().failure();
         // Without statistics: they would keep whole texts in the footer.
-        let table = ParquetWriter::new(sink)
+        let writer = ParquetWriter::new(sink)
             .with_statistics(StatisticsOptions::empty())
             .batched(&schema)
-            .map_err(write_error(file))?;
-        Ok((table, types))
+            .map_err(write_error(file, &failure))?;
+        Ok(Growing {
+            writer,
+            failure,
+            types,
+        })
     }
 }
 

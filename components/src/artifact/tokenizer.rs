@@ -2,7 +2,7 @@
 
 use super::{Artifact, Kind, write_header};
 use crate::untrusted::quiet;
-use crate::{Error, Result};
+use crate::{Error, Result, disk};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
@@ -43,7 +43,7 @@ pub fn write_tokenizer(folder: &Path, json: &[u8], eos_token: &str) -> Result<To
         eos_token: eos_token.to_owned(),
     };
     let file = folder.join(FILE);
-    std::fs::write(&file, json).map_err(Error::io("cannot write", &file))?;
+    disk::write(&file, json).map_err(Error::io("cannot write", &file))?;
     let print = blake3::hash(json).to_hex().to_string();
     write_header(folder, Kind::Tokenizer, print, None, &details)?;
     Ok(details)

@@ -8,12 +8,12 @@
 //! - `tokenizer.json`: what the ids mean.
 
 use super::{Kind, Source, write_header};
+use crate::disk::{self, Failure};
 use crate::table::{fingerprint, frame, write_error};
 use crate::{Error, Result};
 use polars::prelude::{Column, DataType, Field, IpcWriter, SerWriter};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -109,7 +109,7 @@ pub struct Segment {
 /// Writes tokens block by block.
 pub struct TokensWriter {
     folder: PathBuf,
-    ids: BufWriter<File>,
+    ids: BufWriter<disk::File>,
     dtype: TokenType,
     blocks: Index,
     segments: Index,
@@ -121,7 +121,7 @@ impl TokensWriter {
     /// Starts the tokens in `folder`.
     pub fn create(folder: &Path, vocab_size: u32) -> Result<Self> {
         let file = folder.join(TOKENS);
-        let sink = File::create(&file).map_err(Error::io("cannot write", &file))?;
+        let sink = disk::File::create(&file).map_err(Error::io("cannot write", &file))?;
         Ok(Self {
             folder: folder.to_path_buf(),
             ids: BufWriter::with_capacity(1 << 20, sink),
@@ -174,7 +174,7 @@ impl TokensWriter {
         self.blocks.finish()?;
         self.segments.finish()?;
         let file = self.folder.join(super::tokenizer::FILE);
-        std::fs::write(&file, tokenizer).map_err(Error::io("cannot write", &file))?;
+        disk::write(&file, tokenizer).map_err(Error::io("cannot write", &file))?;
         let print = fingerprint(&self.folder, &[TOKENS, BLOCKS, SEGMENTS], &details.tokenizer)?;
         write_header(&self.folder, Kind::Tokens, print, None, details)
     }
@@ -183,7 +183,8 @@ impl TokensWriter {
 /// An Arrow table being written: u64 columns and a last one of u32.
 struct Index {
     file: PathBuf,
-    table: polars::io::ipc::BatchedWriter<File>,
+    table: polars::io::ipc::BatchedWriter<BufWriter<disk::File>>,
+    failure: Failure,
     names: Vec<&'static str>,
     wide: Vec<Vec<u64>>,
     last_name: &'static str,
@@ -192,7 +193,8 @@ struct Index {
 
 impl Index {
     fn create(file: PathBuf, names: &[&'static str], last_name: &'static str) -> Result<Self> {
-        let sink = File::create(&file).map_err(Error::io("cannot write", &file))?;
+        let sink = disk::File::buffered(&file).map_err(Error::io("cannot write", &file))?;
+        let failure = sink.get_ref().failure();
         let wide = names
             .iter()
             .map(|&name| Field::new(name.into(), DataType::UInt64));
@@ -206,10 +208,11 @@ impl Index {
         let fields = vec![Default::default(); columns];
         let table = IpcWriter::new(sink)
             .batched(&schema, fields)
-            .map_err(write_error(&file))?;
+            .map_err(write_error(&file, &failure))?;
         Ok(Self {
             file,
             table,
+            failure,
             names: names.to_vec(),
             wide: vec![Vec::new(); names.len()],
             last_name,
@@ -239,7 +242,7 @@ impl Index {
         columns.push(Column::new(self.last_name.into(), &self.last));
         self.table
             .write_batch(&frame(columns))
-            .map_err(write_error(&self.file))?;
+            .map_err(write_error(&self.file, &self.failure))?;
         self.wide.iter_mut().for_each(Vec::clear);
         self.last.clear();
         Ok(())
@@ -247,6 +250,8 @@ impl Index {
 
     fn finish(mut self) -> Result<()> {
         self.flush()?;
-        self.table.finish().map_err(write_error(&self.file))
+        self.table
+            .finish()
+            .map_err(write_error(&self.file, &self.failure))
     }
 }

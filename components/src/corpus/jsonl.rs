@@ -37,8 +37,9 @@ pub struct JsonlParams {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1), extend("x-unit" = "documents"))]
     pub limit: Option<u64>,
-    /// What the files are said to hold, so that a plan can be made without them.
+    /// What the files are said to hold, so that a plan can be made without them. A run compares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-runtime" = true))]
     pub expect: Option<Expect>,
 }
 

@@ -23,14 +23,15 @@ pub enum OnBadLine {
     Skip,
 }
 
-/// What the files are said to hold, so that a plan can be made without them.
+/// What the files are said to hold, so that a plan can be made without them. A run compares documents and bytes with what
+/// it read, unless a limit cut it short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
     /// Number of documents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub documents: Option<u64>,
-    /// Number of tokens.
+    /// Number of tokens; only for plans, as it depends on the tokenizer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
     /// Bytes of text.

@@ -86,6 +86,7 @@ data = "@clean_tokens.valid"
                 .map(|model| model.parameters * 4.0)
                 .fold(0.0, f64::max)
                 + table.bytes,
+            ..Estimate::default()
         }
     }
 

@@ -4,7 +4,7 @@ use super::config::ModelConfig;
 use super::decoder::Decoder;
 use super::tensors::{read_tensors, write_tensors};
 use crate::artifact::{Source, write_header};
-use crate::{Artifact, Error, Kind, Precision, Result};
+use crate::{Artifact, Error, Kind, Precision, Result, disk};
 use burn::module::Module;
 use burn::tensor::{DType, Device};
 use serde::{Deserialize, Serialize};
@@ -99,11 +99,11 @@ pub fn save(
     dtype.clone_into(&mut config.torch_dtype);
     let file = folder.join("config.json");
     let text = serde_json::to_vec_pretty(&config).expect("a configuration is plain data");
-    std::fs::write(&file, text).map_err(Error::io("cannot write", &file))?;
+    disk::write(&file, text).map_err(Error::io("cannot write", &file))?;
     let weights = folder.join("model.safetensors");
     write_tensors(&weights, &decoder.to_named(&config))?;
     let (from, to) = (tokenizer.join("tokenizer.json"), folder.join("tokenizer.json"));
-    std::fs::copy(&from, &to).map_err(Error::io("cannot copy", &from))?;
+    disk::copy(&from, &to).map_err(Error::io("cannot copy to", &to))?;
     let mut hasher = blake3::Hasher::new();
     for file in [&file, &weights, &to] {
         hasher.update_file(file)?;

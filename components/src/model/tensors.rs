@@ -1,6 +1,6 @@
 //! Named tensors in safetensors files.
 
-use crate::{Error, Result};
+use crate::{Error, Result, disk};
 use burn::tensor::{DType, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::BTreeMap;
@@ -19,7 +19,8 @@ pub(crate) fn write_tensors(file: &Path, tensors: &BTreeMap<String, TensorData>)
     });
     // Some versions of transformers refuse files that do not say for which framework their layout is.
     let format = [("format".to_owned(), "pt".to_owned())].into();
-    safetensors::serialize_to_file(views, Some(format), file).map_err(|error| match error {
+    let written = disk::write_by(file, || safetensors::serialize_to_file(views, Some(format), file));
+    written.map_err(|error| match error {
         safetensors::SafeTensorError::IoError(source) => Error::io("cannot write", file)(source),
         other => Error::data("bad_safetensors", other.to_string()).in_file(file),
     })

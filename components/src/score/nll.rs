@@ -8,7 +8,7 @@ use crate::flops::forward_flops;
 use crate::model::{self, Loaded, ModelDetails, token_nll};
 use crate::table::{f64_column, frame, read_parquet, u64_column, write_parquet};
 use crate::tokens::{Block, Blocks, check_block, collate};
-use crate::{Artifact, Context, Error, Result};
+use crate::{Artifact, Context, Error, Result, disk};
 use polars::prelude::Column;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -305,8 +305,8 @@ fn write_parts(file: &Path, parts: &[Part]) -> Result<()> {
     write_parquet(&unfinished, &mut frame(columns))?;
     let io = Error::io("cannot write", file);
     let commit = || {
-        std::fs::File::open(&unfinished)?.sync_all()?;
-        std::fs::rename(&unfinished, file)
+        disk::sync(&unfinished)?;
+        disk::rename(&unfinished, file)
     };
     commit().map_err(io)
 }

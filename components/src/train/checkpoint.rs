@@ -6,16 +6,28 @@
 use super::curve::{self, Point};
 use super::optimizer::Optimizer;
 use crate::context::make_folder;
+use crate::format::newer_format;
 use crate::model::{Decoder, read_tensors, write_tensors};
-use crate::{Error, Result};
+use crate::{Error, Result, disk};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 const PREFIX: &str = "checkpoint-";
+/// The layout that this program writes and reads.
+const FORMAT: u32 = 1;
+
+/// What `position.json` says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    /// Version of the checkpoint's layout.
+    format: u32,
+    position: Position,
+}
 
 /// Where a training stands, besides weights and moments. Batches follow from the step and the seed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -50,8 +62,11 @@ pub(crate) fn save(
     write_tensors(&attempt.join("optimizer.safetensors"), &optimizer.state())?;
     curve::write(&attempt.join("curve.parquet"), points)?;
     let state = attempt.join("position.json");
-    let text = serde_json::to_vec(position).expect("plain data");
-    fs::write(&state, text).map_err(Error::io("cannot write", &state))?;
+    let text = serde_json::to_vec(&State {
+        format: FORMAT,
+        position: position.clone(),
+    });
+    disk::write(&state, text.expect("plain data")).map_err(Error::io("cannot write", &state))?;
     for name in [
         "model.safetensors",
         "optimizer.safetensors",
@@ -63,7 +78,7 @@ pub(crate) fn save(
     }
     let committed = scratch.join(format!("{PREFIX}{}", position.step));
     remove(&committed)?;
-    fs::rename(&attempt, &committed).map_err(Error::io("cannot rename", &attempt))?;
+    disk::rename(&attempt, &committed).map_err(Error::io("cannot make", &committed))?;
     sync(scratch)?;
     for (step, folder) in list(scratch)? {
         if step < position.step {
@@ -87,12 +102,16 @@ pub(crate) fn restore(
     };
     let file = folder.join("position.json");
     let text = fs::read(&file).map_err(Error::io("cannot read", &file))?;
+    if let Some(format) = newer_format(&text, FORMAT) {
+        return Err(Error::newer(&file, format, FORMAT));
+    }
     let bad = |what: String| {
         Error::data("bad_checkpoint", what)
             .in_file(&folder)
             .hint("delete the folder; training starts afresh")
     };
-    let position: Position = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
+    let State { position, .. } =
+        serde_json::from_slice(&text).map_err(|error: serde_json::Error| bad(error.to_string()))?;
     let mut fill = Fill {
         tensors: read_tensors(&folder.join("model.safetensors"))?,
         ..Fill::default()
@@ -133,9 +152,7 @@ fn remove(folder: &Path) -> Result<()> {
 }
 
 fn sync(path: &Path) -> Result<()> {
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(Error::io("cannot sync", path))
+    disk::sync(path).map_err(Error::io("cannot sync", path))
 }
 
 /// Collects a module's parameters by path.

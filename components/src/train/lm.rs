@@ -252,5 +252,7 @@ fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
         outputs: [(String::new(), size)].into(),
         flops,
         memory,
+        // A checkpoint is the weights and two moments; the last one goes when the next one stands.
+        scratch: 2.0 * 3.0 * element * parameters,
     }
 }

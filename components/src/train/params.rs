@@ -32,9 +32,9 @@ pub struct LmParams {
     /// Stops when the evaluated loss no longer falls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early_stopping: Option<EarlyStopping>,
-    /// Steps between checkpoints, from which a killed training goes on.
+    /// Steps between checkpoints, from which a killed training goes on. Changing it makes nothing new.
     #[serde(default = "default_checkpoint")]
-    #[schemars(range(min = 1), extend("x-unit" = "steps"))]
+    #[schemars(range(min = 1), extend("x-unit" = "steps", "x-runtime" = true))]
     pub checkpoint_every: u64,
 }
 

@@ -92,28 +92,33 @@ impl StepStrategy {
         let (start, first) = (Instant::now(), position.tokens);
         let mut stopped = Stopped::Budget;
         let (mut saved, mut shown) = (position.step, 0);
-        while position.step < total {
-            if self.context.cancel.is_cancelled() {
-                if saved < position.step {
-                    checkpoint::save(scratch, &model, optimizer, &position, &points)?;
-                }
-                return Err(Error::Interrupted);
+        loop {
+            // A checkpoint may have been made while the evaluation of its step was being interrupted.
+            let judged = if self.evaluation_is_due(&position, &points) {
+                self.evaluate_and_judge(&model, &mut position, &mut points)
+            } else {
+                self.context.check_cancelled().map(|()| false)
+            };
+            self.context.services.curve(&points[shown..]);
+            shown = points.len();
+            if matches!(judged, Err(Error::Interrupted)) && saved < position.step {
+                checkpoint::save(scratch, &model, optimizer, &position, &points)?;
+            }
+            if judged? {
+                stopped = Stopped::Early;
+                break;
+            }
+            if position.step >= total {
+                break;
+            }
+            if saved < position.step && position.step.is_multiple_of(*checkpoint_every) {
+                checkpoint::save(scratch, &model, optimizer, &position, &points)?;
+                saved = position.step;
             }
             let before = position.tokens;
             let loss = self.step(&mut model, optimizer, &mut position, &mut points)?;
             bar.advance(position.tokens - before);
             bar.message(&format!("loss {loss:.3}"));
-            let enough = self.evaluate_and_judge(&model, &mut position, &mut points)?;
-            self.context.services.curve(&points[shown..]);
-            shown = points.len();
-            if enough {
-                stopped = Stopped::Early;
-                break;
-            }
-            if position.step.is_multiple_of(*checkpoint_every) && position.step < total {
-                checkpoint::save(scratch, &model, optimizer, &position, &points)?;
-                saved = position.step;
-            }
         }
         let seconds = start.elapsed().as_secs_f64();
         if position.tokens > first && seconds > 0.0 {
@@ -223,20 +228,30 @@ impl StepStrategy {
             .hint("lower `optim.lr`, raise `warmup`, or look at these documents; the last good checkpoint is kept")
     }
 
-    /// Evaluates when it is time; says whether to stop early.
+    /// Whether it is time to evaluate, and not done yet.
+    fn evaluation_is_due(&self, position: &Position, points: &[Point]) -> bool {
+        let Some((_, every)) = &self.composition.evaluation else {
+            return false;
+        };
+        let step = position.step;
+        let time = step > 0 && (step.is_multiple_of(*every) || step == self.composition.schedule.total);
+        let done = || {
+            let mut here = points.iter().rev().take_while(|point| point.step == step);
+            here.any(|point| point.split == "valid")
+        };
+        time && !done()
+    }
+
+    /// Evaluates; says whether to stop early.
     fn evaluate_and_judge(
         &self,
         model: &Decoder,
         position: &mut Position,
         points: &mut Vec<Point>,
     ) -> Result<bool> {
-        let Some((blocks, every)) = &self.composition.evaluation else {
+        let Some((blocks, _)) = &self.composition.evaluation else {
             return Ok(false);
         };
-        let last = position.step == self.composition.schedule.total;
-        if !position.step.is_multiple_of(*every) && !last {
-            return Ok(false);
-        }
         let loss = self.evaluate(&model.clone().valid(), blocks)?;
         let (step, tokens) = (position.step, position.tokens);
         points.push(Point {

@@ -1,6 +1,7 @@
 //! `lyceum export`.
 
-use super::load::{home_here, show_error};
+use super::advice::show_error;
+use super::load::home_here;
 use super::{print, say};
 use crate::Exit;
 use crate::execute::runs;
@@ -63,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
     match exported {
         Ok(()) => print(&format!("{}\n", arguments.to.display())),
         Err(error) => {
-            show_error(&error);
+            show_error("", &error);
             Exit::Failed
         }
     }

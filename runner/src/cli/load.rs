@@ -5,7 +5,7 @@ use crate::Exit;
 use crate::spec::{self, Options, Resolved};
 use crate::store::{Store, home};
 use crate::sweep::{PrepareError, Prepared};
-use lyceum_components::{COMPONENTS, Error};
+use lyceum_components::COMPONENTS;
 use std::path::Path;
 
 /// Reads an experiment; its mistakes are shown.
@@ -38,24 +38,4 @@ pub(super) fn open_store(resolved: &Resolved) -> Store {
 /// The home folder of the place where the command was called.
 pub(super) fn home_here() -> std::path::PathBuf {
     home(&spec::find_root(Path::new("here")))
-}
-
-/// Shows why a step failed: what, where, and what to do.
-pub(super) fn show_failure(step: &str, error: &Error) {
-    say(&format!("error[{}]: step `{step}`: {error}", error.code()));
-    show_hint(error);
-}
-
-/// Shows why something failed that is no step.
-pub(super) fn show_error(error: &Error) {
-    say(&format!("error[{}]: {error}", error.code()));
-    show_hint(error);
-}
-
-fn show_hint(error: &Error) {
-    if let Error::Data(data) = error
-        && let Some(hint) = &data.hint
-    {
-        say(&format!("  hint: {hint}"));
-    }
 }

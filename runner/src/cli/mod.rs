@@ -2,6 +2,7 @@
 //!
 //! A verb writes data to stdout and talk to stderr, and says how it ended. A closed pipe is a quiet end.
 
+mod advice;
 mod compare;
 mod completions;
 mod components;

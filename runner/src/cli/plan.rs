@@ -1,5 +1,6 @@
 //! `lyceum plan`.
 
+use super::advice::show_error;
 use super::load::{load, open_store, prepare};
 use super::{print, spec_options};
 use crate::spec::Options;
@@ -53,17 +54,23 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
     };
     let store = open_store(&resolved);
     let mut planner = plan::Planner::new(&store);
-    match planner.plan(&resolved, arguments.assume) {
-        Ok(planned) => {
-            let rates = plan::Rates::of(planner.recent(), &name, &device::cpu_name());
-            print(&match arguments.format {
-                PlanFormat::Text => plan::to_text(&planned, &class, &rates),
-                PlanFormat::Json => format!("{:#}\n", plan::to_json(&planned, &class, &rates)),
-                PlanFormat::Dot => plan::to_dot(&planned),
-            })
-        }
+    let planned = match planner.plan(&resolved, arguments.assume) {
+        Ok(planned) => planned,
         Err(error) => {
-            super::say(&format!("error: {error}"));
+            show_error("", &error.into());
+            return Exit::Failed;
+        }
+    };
+    let rates = plan::Rates::of(planner.recent(), &name, &device::cpu_name());
+    let printed = print(&match arguments.format {
+        PlanFormat::Text => plan::to_text(&planned, &class, &rates),
+        PlanFormat::Json => format!("{:#}\n", plan::to_json(&planned, &class, &rates)),
+        PlanFormat::Dot => plan::to_dot(&planned),
+    });
+    match plan::check_space(&planned, store.home()) {
+        Ok(()) => printed,
+        Err(error) => {
+            show_error("", &error);
             Exit::Failed
         }
     }
@@ -87,7 +94,7 @@ fn whole_sweep(arguments: &Arguments, options: &Options) -> Exit {
             })
         }
         Err(error) => {
-            super::say(&format!("error: {error}"));
+            show_error("", &error.into());
             Exit::Failed
         }
     }

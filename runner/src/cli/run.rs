@@ -1,8 +1,10 @@
 //! `lyceum run`.
 
-use super::load::{load, open_store, show_failure};
+use super::advice::show_error;
+use super::load::{load, open_store};
 use super::{Format, print, say, spec_options};
 use crate::execute::{self, Status, cancel_on_signal, record::Verdict};
+use crate::report::ReportError;
 use crate::units::duration;
 use crate::{Exit, device, plan, report};
 use lyceum_components::Error;
@@ -38,14 +40,18 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
     let planned = match plan::Planner::new(&store).plan(&resolved, false) {
         Ok(planned) => planned,
         Err(error) => {
-            say(&format!("error: {error}"));
+            show_error("", &error.into());
             return Exit::Failed;
         }
     };
+    if let Err(error) = plan::check_space(&planned, store.home()) {
+        show_error("", &error);
+        return Exit::Failed;
+    }
     let ended = match execute::run(&resolved, &planned, &store, &device, &cancel_on_signal()) {
         Ok(ended) => ended,
         Err(error) => {
-            say(&format!("error: {error}"));
+            show_error("", &error);
             return Exit::Failed;
         }
     };
@@ -54,16 +60,22 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
             say("interrupted; state was kept, run the same command again to go on");
             return Exit::Interrupted;
         }
-        show_failure(step, error);
-        return Exit::Failed;
+        show_error(&format!("step `{step}`: "), error);
+        return if error.code() == execute::UNEXPECTED {
+            Exit::Wrong
+        } else {
+            Exit::Failed
+        };
     }
     debug_assert_eq!(ended.record.status, Status::Done);
     let verdicts = match report::write(&ended.folder) {
         Ok(verdicts) => verdicts,
         Err(error) => {
-            say(&format!(
-                "error: the steps are done, but the report could not be written: {error}"
-            ));
+            let doing = "the steps are done, but the report could not be written: ";
+            match error {
+                ReportError::Write(error) => show_error(doing, &error),
+                other => say(&format!("error: {doing}{other}")),
+            }
             return Exit::Failed;
         }
     };

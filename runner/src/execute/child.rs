@@ -100,6 +100,10 @@ impl Running {
             // A new file, not the old one emptied: the child of a process that was killed may still write to that.
             let file = job.folder.join(name);
             let _ = std::fs::remove_file(&file);
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a child's output is no part of the store"
+            )]
             std::fs::File::create(file)
         };
         let mut command = Command::new(std::env::current_exe()?);

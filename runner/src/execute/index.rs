@@ -77,7 +77,13 @@ pub fn list(home: &Path) -> Vec<Summary> {
             Some(line) if line.stamp == stamp => line,
             _ => {
                 changed = true;
-                let Ok(record) = folder.load() else { continue };
+                let record = match folder.load() {
+                    Ok(record) => record,
+                    Err(error) => {
+                        crate::cli::say(&format!("note: the run {id} cannot be read: {error}"));
+                        continue;
+                    }
+                };
                 // A folder that was copied or renamed goes by its own name.
                 let run = Summary {
                     id,

@@ -2,6 +2,7 @@
 
 pub mod child;
 mod clock;
+mod expected;
 pub mod index;
 mod interrupt;
 mod memory;
@@ -14,6 +15,7 @@ pub mod runs;
 mod services;
 mod step;
 
+pub use expected::UNEXPECTED;
 pub(crate) use interrupt::cancel_on_signal;
 pub use needs::Needs;
 pub use record::{RunFolder, RunRecord, Status, StepRecord};

@@ -3,7 +3,8 @@
 //! Everything that differs between equal runs (times, memory, speed) lives here and never in an artifact.
 
 use crate::store::is_inside;
-use lyceum_components::disk;
+use lyceum_components::format::newer_format;
+use lyceum_components::{Error, disk};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -222,9 +223,14 @@ impl RunFolder {
         self.store.join(&step.location)
     }
 
-    /// Reads `run.json`. One whose steps' artifacts lie outside the store is none.
+    /// Reads `run.json`; one that a newer program wrote is refused by name, and one whose steps' artifacts lie outside the
+    /// store is none.
     pub fn load(&self) -> io::Result<RunRecord> {
-        let text = fs::read(self.record_file())?;
+        let file = self.record_file();
+        let text = fs::read(&file)?;
+        if let Some(format) = newer_format(&text, FORMAT) {
+            return Err(io::Error::other(Error::newer(&file, format, FORMAT)));
+        }
         let record: RunRecord = serde_json::from_slice(&text)?;
         match record
             .steps

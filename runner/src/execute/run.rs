@@ -1,6 +1,7 @@
 //! Running a whole plan.
 
 use super::clock::Moment;
+use super::expected;
 use super::needs::Needs;
 use super::record::{FORMAT, RunFolder, RunRecord, Status, StepRecord};
 use super::step;
@@ -10,8 +11,8 @@ use crate::plan::{Plan, Planned};
 use crate::spec::{Resolved, to_toml};
 use crate::store::Store;
 use crate::units::{duration, number};
-use lyceum_components::{Cancel, Error, Result};
-use std::fs;
+use lyceum_components::{Cancel, Error, Result, context, disk};
+use std::io;
 use std::path::Path;
 
 /// How a run ended.
@@ -37,12 +38,11 @@ pub fn run(
     cancel: &Cancel,
 ) -> Result<Ended> {
     let started = Moment::now();
-    let id = unique_id(store, started)?;
-    let folder = RunFolder::new(store.home(), &id);
+    let (id, folder) = make_folder(store, started)?;
     let links = folder.path.join("steps");
-    lyceum_components::context::make_folder(&links)?;
+    context::make_folder(&links)?;
     let resolved_file = folder.resolved_file();
-    fs::write(&resolved_file, to_toml(resolved)).map_err(Error::io("cannot write", &resolved_file))?;
+    disk::write(&resolved_file, to_toml(resolved)).map_err(Error::io("cannot write", &resolved_file))?;
     let mut record = RunRecord {
         format: FORMAT,
         id,
@@ -92,6 +92,7 @@ pub fn run(
                 step::run(planned, store, device, cancel, events)
             }
         };
+        let done = done.and_then(|step| expected::check(planned, store).map(|()| step));
         match done {
             Ok(step) => {
                 tell(&step);
@@ -119,7 +120,11 @@ pub fn run(
         Some(_) => Status::Failed,
     };
     record.finished = Some(Moment::now().rfc3339());
-    save(&folder, &record)?;
+    match (save(&folder, &record), &failure) {
+        // Why the step failed is worth more than that it could not be noted.
+        (Err(error), Some(_)) => say(&format!("note: {error}")),
+        (saved, _) => saved?,
+    }
     if failure.is_none() {
         Needs::remove(&folder);
     }
@@ -156,7 +161,7 @@ fn link(links: &Path, planned: &Planned, store: &Store) {
         .strip_prefix(store.home())
         .map_or(target.clone(), |inside| Path::new("../../..").join(inside));
     #[cfg(unix)]
-    let _ = std::os::unix::fs::symlink(target, links.join(&planned.step.id));
+    let _ = disk::symlink(&target, &links.join(&planned.step.id));
 }
 
 fn save(folder: &RunFolder, record: &RunRecord) -> Result<()> {
@@ -165,20 +170,19 @@ fn save(folder: &RunFolder, record: &RunRecord) -> Result<()> {
         .map_err(Error::io("cannot write", folder.record_file()))
 }
 
-/// Makes the folder of a run and gives the name that no other run has: the time, to a part of 65,536 of a second, so that
-/// names sort as the runs started.
-fn unique_id(store: &Store, started: Moment) -> Result<String> {
-    let runs = store.home().join("runs");
-    lyceum_components::context::make_folder(&runs)?;
+/// Makes the folder of a run under a name that no other run has: the time, to a part of 65,536 of a second, so that names
+/// sort as the runs started.
+fn make_folder(store: &Store, started: Moment) -> Result<(String, RunFolder)> {
+    context::make_folder(&store.home().join("runs"))?;
     let mut fraction = started.fraction();
     loop {
         let id = format!("{}-{fraction:04x}", started.compact());
         fraction = fraction.wrapping_add(1);
-        let folder = runs.join(&id);
-        match fs::create_dir(&folder) {
-            Ok(()) => return Ok(id),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(Error::io("cannot make the folder", folder)(error)),
+        let folder = RunFolder::new(store.home(), &id);
+        match disk::create_dir(&folder.path) {
+            Ok(()) => return Ok((id, folder)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => (),
+            Err(error) => return Err(Error::io("cannot make the folder", &folder.path)(error)),
         }
     }
 }

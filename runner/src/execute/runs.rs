@@ -1,6 +1,7 @@
 //! Finding runs by name. Names of folders suffice: no record is read but the one that is found.
 
 use super::record::{RunFolder, RunRecord};
+use lyceum_components::disk;
 use std::fs;
 use std::path::Path;
 
@@ -65,8 +66,8 @@ pub(super) fn point_latest(home: &Path, id: &str) {
         let runs = home.join("runs");
         let draft = runs.join(format!(".{LATEST}.{}", std::process::id()));
         let _ = fs::remove_file(&draft);
-        if std::os::unix::fs::symlink(id, &draft).is_ok() {
-            let _ = fs::rename(&draft, runs.join(LATEST)).inspect_err(|_| drop(fs::remove_file(&draft)));
+        if disk::symlink(Path::new(id), &draft).is_ok() {
+            let _ = disk::rename(&draft, &runs.join(LATEST)).inspect_err(|_| drop(fs::remove_file(&draft)));
         }
     }
     #[cfg(not(unix))]

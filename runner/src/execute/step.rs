@@ -6,9 +6,9 @@ use super::services::StepServices;
 use crate::device::{Chosen, cpu_features};
 use crate::plan::Planned;
 use crate::store::{MadeBy, Manifest, Owner, Store};
-use lyceum_components::{Cancel, Context, Error, Result, Shard};
+use lyceum_components::{Artifact, Cancel, Context, Error, Result, Shard};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -28,7 +28,7 @@ pub(super) fn run(
     let name = step.component.name;
     let start = Instant::now();
     let mut told = false;
-    let _lock = store.lock(name, &planned.key, |owner: Option<&Owner>| {
+    let lock = store.lock(name, &planned.key, |owner: Option<&Owner>| {
         if !std::mem::replace(&mut told, true) {
             let who = owner.map_or(String::new(), |owner| format!(" (process {})", owner.pid));
             crate::cli::say(&format!("  {}: another process{who} is at it; waiting", step.id));
@@ -38,13 +38,18 @@ pub(super) fn run(
         } else {
             Ok(())
         }
+    });
+    let folder = store.path().join(name);
+    let _lock = lock.map_err(|waiting| match waiting {
+        Waiting::Interrupted => Error::Interrupted,
+        Waiting::Io(source) => Error::io("cannot lock an artifact in", &folder)(source),
     })?;
     if let Some(manifest) = store.find(name, &planned.key) {
         return Ok(record(planned, &manifest, true));
     }
+    store.refuse_newer(name, &planned.key)?;
     let scratch = store.scratch(&planned.key);
     lyceum_components::context::make_folder(&scratch)?;
-    let folder = store.path().join(name);
     let attempt = store
         .attempt(name, &planned.key)
         .map_err(Error::io("cannot write in", &folder))?;
@@ -63,6 +68,7 @@ pub(super) fn run(
     let before = Instant::now();
     caught(|| (step.component.run)(&step.params, &context))?;
     let inside = before.elapsed().as_secs_f64();
+    check_outputs(planned, attempt.folder())?;
     let noted = services.noted();
     let manifest = Manifest {
         format: 0, // set when it is published
@@ -95,6 +101,24 @@ pub(super) fn run(
     })
 }
 
+/// Refuses to publish what is not what the component declared (`internal`).
+fn check_outputs(planned: &Planned, folder: &Path) -> Result<()> {
+    for output in &planned.step.outputs {
+        let written = Artifact::open(&folder.join(&output.name), "", &planned.step.id);
+        let found = match &written {
+            Ok(artifact) if artifact.header.kind == output.kind => continue,
+            Ok(artifact) => format!("a {}", artifact.header.kind.name()),
+            Err(error) => error.to_string(),
+        };
+        let declared = output.kind.name();
+        return Err(internal(&format!(
+            "`{}` left no {declared} as output `{}`: {found}",
+            planned.step.component.name, output.name
+        )));
+    }
+    Ok(())
+}
+
 /// The record of a step whose artifact is there.
 pub(super) fn record(planned: &Planned, manifest: &Manifest, cached: bool) -> StepRecord {
     StepRecord {
@@ -121,15 +145,6 @@ impl From<std::io::Error> for Waiting {
     }
 }
 
-impl From<Waiting> for Error {
-    fn from(waiting: Waiting) -> Self {
-        match waiting {
-            Waiting::Interrupted => Self::Interrupted,
-            Waiting::Io(source) => Self::io("cannot lock", "the store")(source),
-        }
-    }
-}
-
 /// Runs a component; a panic becomes an error that names the place, and asks for a report.
 fn caught(run: impl FnOnce() -> Result<()>) -> Result<()> {
     static MESSAGE: Mutex<String> = Mutex::new(String::new());
@@ -141,12 +156,12 @@ fn caught(run: impl FnOnce() -> Result<()>) -> Result<()> {
     std::panic::set_hook(earlier);
     result.unwrap_or_else(|_| {
         let message = std::mem::take(&mut *MESSAGE.lock().unwrap_or_else(PoisonError::into_inner));
-        Err(Error::data(
-            "internal",
-            format!("internal error: {}", message.replace('\n', ": ")),
-        )
-        .hint(
-            "this is a mistake in lyceum, not in your experiment; please report it with the experiment file",
-        ))
+        Err(internal(&message.replace('\n', ": ")))
     })
+}
+
+fn internal(message: &str) -> Error {
+    Error::data("internal", format!("internal error: {message}")).hint(
+        "this is a mistake in lyceum, not in your experiment; please report it with the experiment file",
+    )
 }

@@ -2,7 +2,7 @@
 
 use crate::spec::Step;
 use crate::store::Manifest;
-use lyceum_components::Estimate;
+use lyceum_components::{Error, Estimate};
 use serde_json::Value;
 use std::io;
 use std::path::PathBuf;
@@ -44,6 +44,18 @@ pub enum PlanError {
         /// Why.
         source: io::Error,
     },
+    /// The store holds what this program cannot read.
+    #[error("{0}")]
+    Store(#[from] Error),
+}
+
+impl From<PlanError> for Error {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::File { path, source } => Self::io("cannot read", path)(source),
+            PlanError::Store(error) => error,
+        }
+    }
 }
 
 impl Plan {

@@ -74,6 +74,9 @@ impl<'a> Planner<'a> {
             let key = key(&request);
             let name = step.component.name;
             let cached = self.find(name, &key);
+            if cached.is_none() {
+                self.store.refuse_newer(name, &key)?;
+            }
             let why = match &cached {
                 Some(_) => Vec::new(),
                 None if !self.explain => Vec::new(),

@@ -2,6 +2,7 @@
 
 use super::base::{Plan, Planned};
 use super::rates::Rates;
+use super::space::needed_space;
 use crate::units::{bytes, duration, number};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -51,11 +52,6 @@ pub fn to_text(plan: &Plan, device_class: &str, rates: &Rates) -> String {
         .iter()
         .map(|planned| planned.estimate.memory)
         .fold(0.0, f64::max);
-    let disk: f64 = new
-        .iter()
-        .flat_map(|planned| planned.estimate.outputs.values())
-        .map(|size| size.bytes)
-        .sum();
     let (seconds, measured) = new
         .iter()
         .map(|planned| rates.seconds(planned.step.component.name, planned.estimate.flops))
@@ -73,7 +69,7 @@ pub fn to_text(plan: &Plan, device_class: &str, rates: &Rates) -> String {
         number(flops),
         duration(seconds),
         bytes(memory),
-        bytes(disk),
+        bytes(needed_space(plan)),
     ));
     out
 }
@@ -103,7 +99,7 @@ pub fn to_json(plan: &Plan, device_class: &str, rates: &Rates) -> Value {
             "made_on_other_device": other_device(planned, device_class),
         })
     };
-    json!({ "steps": plan.steps.iter().map(step).collect::<Vec<_>>() })
+    json!({ "steps": plan.steps.iter().map(step).collect::<Vec<_>>(), "disk_bytes": needed_space(plan) })
 }
 
 /// For Graphviz: solid boxes would run, dashed ones are cached.

@@ -20,8 +20,10 @@ pub(super) fn request(
 ) -> Result<Value, (PathBuf, io::Error)> {
     let mut params = step.params.clone();
     if let Some(params) = params.as_object_mut() {
-        // What the user expects of files serves plans without the data; the contents are what was asked for.
-        params.remove("expect");
+        // How often checkpoints are made or what the user expects of files is not what was asked for.
+        for field in &step.runtime {
+            params.remove(field);
+        }
     }
     for reference in &step.references {
         let location = locations.get(&reference.text).cloned().unwrap_or_default();

@@ -14,7 +14,10 @@ use std::path::{Path, PathBuf};
 /// Why a report could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// A file could not be read or written.
+    /// A file could not be written.
+    #[error(transparent)]
+    Write(#[from] lyceum_components::Error),
+    /// A file could not be read.
     #[error("`{}`: {message}", path.display())]
     File {
         /// The file.

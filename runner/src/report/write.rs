@@ -8,8 +8,9 @@ use crate::claims::{Measured, judge};
 use crate::execute::record::Verdict;
 use crate::execute::{RunFolder, Status};
 use crate::spec::{Claim, metric_parts};
-use lyceum_components::disk;
-use polars::prelude::{Column, DataFrame, ParquetWriter};
+use lyceum_components::table::write_parquet;
+use lyceum_components::{Error, disk};
+use polars::prelude::{Column, DataFrame};
 use std::path::{Path, PathBuf};
 
 /// Writes a run's report into its folder, notes the verdicts in its record, and gives them.
@@ -22,7 +23,7 @@ pub fn write(folder: &RunFolder) -> Result<Vec<Verdict>, ReportError> {
         record.verdicts.clone_from(&verdicts);
         folder
             .save(&record)
-            .map_err(|e| failed(&folder.record_file())(e.to_string()))?;
+            .map_err(Error::io("cannot write", folder.record_file()))?;
     }
     Ok(verdicts)
 }
@@ -36,14 +37,14 @@ pub fn write_several(folders: &[RunFolder], to: &Path) -> Result<(PathBuf, Vec<V
 
 fn write_runs(runs: &[RunData], to: &Path) -> Result<(PathBuf, Vec<Verdict>), ReportError> {
     let folder = to.join("plots");
-    disk::create_dir_all(&folder).map_err(|e| failed(&folder)(e.to_string()))?;
+    lyceum_components::context::make_folder(&folder)?;
     let judged = judged(runs);
     let verdicts: Vec<Verdict> = judged.iter().flat_map(|group| group.verdicts.clone()).collect();
     let plots = draw(runs, &folder)?;
     write_verdicts(&to.join("verdicts.parquet"), &verdicts)?;
     let text = render(&runs[0].spec.report.template, &context(runs, &judged, &plots))?;
     let file = to.join("report.md");
-    disk::write_atomically(&file, text).map_err(|e| failed(&file)(e.to_string()))?;
+    disk::write_atomically(&file, text).map_err(Error::io("cannot write", &file))?;
     Ok((file, verdicts))
 }
 
@@ -116,10 +117,12 @@ fn draw(runs: &[RunData], folder: &Path) -> Result<Vec<Plot>, ReportError> {
             String::new()
         };
         let mut put = |name: String, title: String, kind, svg: Option<String>| {
-            let Some(svg) = svg else { return Ok(()) };
+            let Some(svg) = svg else {
+                return Ok::<(), ReportError>(());
+            };
             let name = format!("{name}{suffix}.svg");
             let file = folder.join(&name);
-            disk::write(&file, svg).map_err(|e| failed(&file)(e.to_string()))?;
+            disk::write(&file, svg).map_err(Error::io("cannot write", &file))?;
             drawn.push(Plot {
                 title,
                 file: format!("plots/{name}"),
@@ -206,9 +209,5 @@ fn write_verdicts(file: &Path, verdicts: &[Verdict]) -> Result<(), ReportError> 
         Column::new("n".into(), verdicts.iter().map(|v| v.n).collect::<Vec<_>>()),
     ];
     let mut frame = DataFrame::new(verdicts.len(), columns).map_err(|e| failed(file)(e.to_string()))?;
-    let out = disk::File::create(file).map_err(|e| failed(file)(e.to_string()))?;
-    ParquetWriter::new(out)
-        .finish(&mut frame)
-        .map_err(|e| failed(file)(e.to_string()))?;
-    Ok(())
+    Ok(write_parquet(file, &mut frame)?)
 }

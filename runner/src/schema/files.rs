@@ -2,7 +2,7 @@
 
 use super::pages::page;
 use crate::spec::experiment_schema;
-use lyceum_components::Descriptor;
+use lyceum_components::{Descriptor, disk};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -108,9 +108,9 @@ pub fn write(folder: &Path, components: &[Descriptor]) -> io::Result<Vec<(PathBu
         match files.get(path) {
             Some(text) => {
                 if let Some(parent) = target.parent() {
-                    fs::create_dir_all(parent)?;
+                    disk::create_dir_all(parent)?;
                 }
-                fs::write(target, text)?;
+                disk::write(&target, text)?;
             }
             None => fs::remove_file(target)?,
         }

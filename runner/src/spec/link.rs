@@ -135,6 +135,7 @@ impl Resolver<'_> {
             references: all,
             files,
             outputs: draft.outputs.clone(),
+            runtime: draft.runtime.clone(),
         })
     }
 

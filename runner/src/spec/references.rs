@@ -32,6 +32,18 @@ pub(crate) fn find(schema: &Value, value: &Value) -> Vec<PointingField> {
     found
 }
 
+/// Names of the parameters that never change the result.
+pub(crate) fn runtime_fields(schema: &Value) -> Vec<String> {
+    let fields = schema.get("properties").and_then(Value::as_object);
+    let marked = |field: &Value| field.get("x-runtime") == Some(&Value::Bool(true));
+    fields
+        .into_iter()
+        .flatten()
+        .filter(|(_, field)| marked(field))
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
 fn walk(root: &Value, schema: &Value, value: &Value, pointer: String, found: &mut Vec<PointingField>) {
     if let Some(target) = schema
         .get("$ref")

@@ -208,6 +208,7 @@ pub(super) struct Draft<'a> {
     pub(super) params: Option<Value>,
     pub(super) outputs: Vec<Output>,
     pub(super) fields: Vec<PointingField>,
+    pub(super) runtime: Vec<String>,
 }
 
 pub(super) struct Resolver<'a> {
@@ -258,6 +259,7 @@ impl Resolver<'_> {
                 }
             }
             let fields = references::find(&schema, &json);
+            let runtime = references::runtime_fields(&schema);
             drafts.push(Draft {
                 written,
                 id: written.id(variant),
@@ -266,6 +268,7 @@ impl Resolver<'_> {
                 params,
                 outputs,
                 fields,
+                runtime,
             });
         }
         drafts

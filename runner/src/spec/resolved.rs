@@ -51,6 +51,8 @@ pub struct Step {
     pub files: Vec<FileUse>,
     /// What it leaves.
     pub outputs: Vec<Output>,
+    /// Names of the parameters that never change the result and are not part of the key.
+    pub runtime: Vec<String>,
 }
 
 /// One input of a step.

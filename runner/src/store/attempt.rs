@@ -2,8 +2,9 @@
 
 use super::lock;
 use super::manifest::{MANIFEST, Manifest};
-use super::sync::{sync_and_hash, sync_folder, sync_folders};
+use super::sync::{sync_and_hash, sync_folders};
 use super::{FileEntry, manifest};
+use lyceum_components::disk;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ pub struct Attempt {
 impl Attempt {
     pub(super) fn new(component: &Path, key: &str) -> io::Result<Self> {
         let folder = component.join(format!("{ATTEMPT}{key}-{}", unique()));
-        fs::create_dir_all(&folder)?;
+        disk::create_dir_all(&folder)?;
         Ok(Self {
             folder,
             target: component.join(key),
@@ -51,30 +52,31 @@ impl Attempt {
         manifest.format = manifest::FORMAT;
         manifest.files = files;
         let text = serde_json::to_vec_pretty(&manifest).map_err(io::Error::other)?;
-        fs::write(self.folder.join(MANIFEST), text)?;
-        sync_and_hash(&self.folder.join(MANIFEST))?;
-        sync_folder(&self.folder)?;
+        let listing = self.folder.join(MANIFEST);
+        disk::write(&listing, text)?;
+        disk::sync(&listing)?;
+        disk::sync(&self.folder)?;
 
-        if fs::rename(&self.folder, &self.target).is_err() {
-            match Manifest::read(&self.target) {
+        match disk::rename(&self.folder, &self.target) {
+            Err(_) if self.target.exists() => match Manifest::read(&self.target) {
                 Ok(first) if first.fits(&self.target) => return Ok(first),
-                // What stands there is damaged, or it is not there and the rename failed for another reason.
-                _ => self.replace()?,
-            }
+                _ => self.replace()?, // what stands there is damaged
+            },
+            done => done?,
         }
         if let Some(parent) = self.target.parent() {
-            sync_folder(parent)?;
+            disk::sync(parent)?;
         }
         Ok(manifest)
     }
 
     fn replace(&self) -> io::Result<()> {
-        if self.target.exists() {
-            let aside = self.target.with_file_name(format!("{BROKEN}{}", unique()));
-            fs::rename(&self.target, &aside)?;
-            fs::remove_dir_all(&aside)?;
-        }
-        fs::rename(&self.folder, &self.target)
+        let aside = self.target.with_file_name(format!("{BROKEN}{}", unique()));
+        disk::rename(&self.target, &aside)?;
+        disk::rename(&self.folder, &self.target)?;
+        // If it cannot go now, the next run in this folder removes it.
+        let _ = fs::remove_dir_all(&aside);
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 use super::attempt::{self, Attempt};
 use super::lock::{Lock, Owner};
 use super::manifest::Manifest;
-use lyceum_components::{Artifact, Error, Result};
+use lyceum_components::{Artifact, Error, Result, disk};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -64,6 +64,11 @@ impl Store {
         (manifest.key == key && manifest.fits(&folder)).then_some(manifest)
     }
 
+    /// Refuses an artifact whose manifest a newer program wrote (`unknown_format`): it is neither read nor replaced.
+    pub fn refuse_newer(&self, component: &str, key: &str) -> Result<()> {
+        Manifest::refuse_newer(&self.folder(component, key))
+    }
+
     /// Opens the artifact at a location, under the name that the experiment has for it.
     pub fn open(&self, location: &str, label: &str) -> Result<Artifact> {
         let mut parts = location.splitn(3, '/');
@@ -120,7 +125,7 @@ impl Store {
         wait: impl FnMut(Option<&Owner>) -> Result<(), E>,
     ) -> Result<Lock, E> {
         let folder = self.path().join(component);
-        fs::create_dir_all(&folder)?;
+        disk::create_dir_all(&folder)?;
         let lock = Lock::acquire(&attempt::lock_file(&folder, key), wait)?;
         attempt::clear_leftovers(&folder, key);
         Ok(lock)

@@ -5,6 +5,7 @@
 //! process of this machine that no longer lives, and otherwise when its time has not moved for [`STALE`], by the
 //! watcher's own clock, so that clocks need not agree.
 
+use lyceum_components::disk;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io;
@@ -129,9 +130,9 @@ impl Lock {
     fn try_acquire(file: &Path) -> io::Result<Option<Self>> {
         let owner = serde_json::to_vec(&Owner::this()).map_err(io::Error::other)?;
         let draft = sibling(file, "draft");
-        fs::write(&draft, owner)?;
-        let linked = fs::hard_link(&draft, file);
-        fs::remove_file(&draft)?;
+        let linked = disk::write(&draft, owner).and_then(|()| disk::hard_link(&draft, file));
+        // A draft that stays is in nobody's way.
+        let _ = fs::remove_file(&draft);
         match linked {
             Ok(()) => (),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
@@ -177,14 +178,14 @@ pub(crate) fn is_held(file: &Path) -> bool {
 /// taken it over: of two watchers only one moves the old file.
 fn take_away(file: &Path, modified: SystemTime) {
     let aside = sibling(file, "stale");
-    if fs::rename(file, &aside).is_err() {
+    if disk::rename(file, &aside).is_err() {
         return;
     }
     let same = fs::metadata(&aside)
         .and_then(|m| m.modified())
         .is_ok_and(|time| time == modified);
     if !same {
-        let _ = fs::hard_link(&aside, file);
+        let _ = disk::hard_link(&aside, file);
     }
     let _ = fs::remove_file(&aside);
 }

@@ -1,5 +1,7 @@
 //! The manifest of an artifact: what was asked, by what it was made, and every file with its size and hash.
 
+use lyceum_components::format::newer_format;
+use lyceum_components::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs;
@@ -82,6 +84,13 @@ impl Manifest {
             return Err(io::Error::other("it is no manifest"));
         }
         serde_json::from_slice(&fs::read(file)?).map_err(io::Error::other)
+    }
+
+    /// Refuses the manifest in `folder` if a newer program wrote it (`unknown_format`).
+    pub fn refuse_newer(folder: &Path) -> Result<()> {
+        let file = folder.join(MANIFEST);
+        let newer = fs::read(&file).ok().and_then(|text| newer_format(&text, FORMAT));
+        newer.map_or(Ok(()), |format| Err(Error::newer(&file, format, FORMAT)))
     }
 
     /// Whether every file of the artifact in `folder` is there with its size, inside the folder and as a file of its own.

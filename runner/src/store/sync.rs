@@ -1,5 +1,6 @@
 //! Getting bytes safely onto the disk.
 
+use lyceum_components::disk;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,21 +19,16 @@ pub(super) fn sync_folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
                 files.push(path);
             }
         }
-        sync_folder(&folder.join(&inside))?;
+        disk::sync(&folder.join(&inside))?;
     }
     files.sort();
     Ok(files)
 }
 
-/// Makes the names inside a folder durable.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
 /// Makes a file's content durable and gives its size and BLAKE3.
 pub(super) fn sync_and_hash(file: &Path) -> io::Result<(u64, String)> {
+    disk::sync(file)?;
     let content = File::open(file)?;
-    content.sync_all()?;
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(&content)?;
     Ok((hasher.count(), hasher.finalize().to_hex().to_string()))
