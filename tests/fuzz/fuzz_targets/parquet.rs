@@ -1,0 +1,4 @@
+//! A Parquet file.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| lyceum_tests::fuzz::parquet(data));

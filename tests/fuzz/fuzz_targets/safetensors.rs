@@ -1,0 +1,4 @@
+//! The weights of a model.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| lyceum_tests::fuzz::safetensors(data));
