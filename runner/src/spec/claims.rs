@@ -1,6 +1,7 @@
 //! What an experiment claims about its steps.
 
-use super::grammar::{self, Claim};
+use super::form;
+use super::grammar::Claim;
 use super::item::{Item, Origin};
 use super::resolve::{Draft, Resolver};
 use super::schema_check::{self, Place};
@@ -21,16 +22,14 @@ impl Resolver<'_> {
     /// Claims are checked against what is written, so that a mistake in a step is not reported again by its claims.
     pub(super) fn claims(&mut self, merged: &Item, drafts: &[Draft<'_>]) -> Vec<Claim> {
         let mut claims = Vec::new();
-        let schema = grammar::schema_of::<Claim>();
+        let form = form::of_section::<Claim>();
         for entry in merged.get("claims").map(Item::entries).unwrap_or_default() {
-            let before = self.found.list.len();
             let place = Place {
                 what: "this claim".into(),
                 header: &entry.key_origin,
                 other_keys: &[],
             };
-            schema_check::check(&schema, &entry.item, &place, self.layers, self.found);
-            if self.found.list.len() > before {
+            if !schema_check::check(&form, &entry.item, &place, self.layers, self.found) {
                 continue;
             }
             let Ok(claim) = Claim::deserialize(entry.item.to_json()) else {

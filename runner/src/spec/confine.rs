@@ -35,13 +35,13 @@ pub(crate) fn absolute(path: &Path) -> PathBuf {
     out
 }
 
-/// Where `written`, relative to `folder`, lies; none if that is outside every allowed folder.
+/// What to do about a file outside the root.
+pub(crate) const HINT: &str = "put it inside, name its folder with `--allow DIR`, or set LYCEUM_DATA";
+
+/// Where `written`, relative to `folder`, lies; none if that is outside every allowed folder. Those are absolute.
 pub(crate) fn confine(written: &str, folder: &Path, allowed: &[PathBuf]) -> Option<PathBuf> {
     let path = absolute(&folder.join(written));
-    allowed
-        .iter()
-        .any(|root| path.starts_with(absolute(root)))
-        .then_some(path)
+    allowed.iter().any(|root| path.starts_with(root)).then_some(path)
 }
 
 #[cfg(test)]
@@ -54,13 +54,13 @@ mod tests {
         let outside = tempfile::tempdir().unwrap();
         std::fs::write(outside.path().join("secret"), "x").unwrap();
         std::os::unix::fs::symlink(outside.path(), root.path().join("link")).unwrap();
-        let allowed = [root.path().to_path_buf()];
+        let allowed = [absolute(root.path())];
         let inside = |written: &str| confine(written, root.path(), &allowed).is_some();
         assert!(inside("a/b"));
         assert!(inside("a/../b"));
         assert!(!inside("../b"));
         assert!(!inside("link/secret"));
         assert!(!inside(outside.path().join("secret").to_str().unwrap()));
-        assert!(confine("link/secret", root.path(), &[outside.path().to_path_buf()]).is_some());
+        assert!(confine("link/secret", root.path(), &[absolute(outside.path())]).is_some());
     }
 }

@@ -126,6 +126,11 @@ impl miette::Diagnostic for Drawn<'_> {
     }
 }
 
+/// A file with more mistakes than this is not an experiment.
+const MOST_KEPT: usize = 1_000;
+/// Mistakes that are shown to people; programs get them all.
+const MOST_SHOWN: usize = 100;
+
 /// All mistakes of one experiment, in the order of the file.
 #[derive(Debug, Clone, Default)]
 pub struct Diagnostics {
@@ -134,14 +139,21 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
+    /// Adds a mistake, unless it is there (the variants of a matrix repeat what they share) or there are very many.
     pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
-        let same = |d: &Diagnostic| {
-            d.code == diagnostic.code && d.message == diagnostic.message && d.place() == diagnostic.place()
-        };
-        // The variants of a matrix repeat what they share.
-        if !self.list.iter().any(same) {
+        if self.list.len() < MOST_KEPT && !self.has(&diagnostic) {
             self.list.push(diagnostic);
         }
+    }
+
+    /// Whether this very mistake is there.
+    pub(crate) fn has(&self, wanted: &Diagnostic) -> bool {
+        self.list.iter().any(|d| {
+            d.span == wanted.span
+                && d.code == wanted.code
+                && d.message == wanted.message
+                && d.source.name == wanted.source.name
+        })
     }
 
     /// The mistakes in the order of the files, or `Ok` if there are none.
@@ -162,7 +174,7 @@ impl Diagnostics {
             .with_width(110)
             .with_links(false);
         let mut out = String::new();
-        for diagnostic in &self.list {
+        for diagnostic in self.list.iter().take(MOST_SHOWN) {
             let text = NamedSource::new(&diagnostic.source.name, diagnostic.source.text.clone());
             handler
                 .render_report(&mut out, &Drawn(diagnostic, text))
@@ -170,17 +182,11 @@ impl Diagnostics {
             out.push('\n');
         }
         let count = self.list.len();
+        if count > MOST_SHOWN {
+            out.push_str(&format!("and {} more\n", count - MOST_SHOWN));
+        }
         let noun = if count == 1 { "mistake" } else { "mistakes" };
-        out.push_str(
-            &[
-                &count.to_string(),
-                " ",
-                noun,
-                " found; nothing was run
-",
-            ]
-            .concat(),
-        );
+        out.push_str(&format!("{count} {noun} found; nothing was run\n"));
         out
     }
 

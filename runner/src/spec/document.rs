@@ -59,6 +59,9 @@ impl Node {
     }
 }
 
+/// Tables and lists nested deeper than this are taken for a mistake: no experiment comes near, and what walks them recurses.
+pub(crate) const DEEPEST: usize = 64;
+
 /// Parses a text; mistakes go to `found`, and what could be read is returned all the same.
 pub(crate) fn parse(source: &Arc<Source>, found: &mut Diagnostics) -> Node {
     let (table, errors) = DeTable::parse_recoverable(&source.text);
@@ -75,35 +78,42 @@ pub(crate) fn parse(source: &Arc<Source>, found: &mut Diagnostics) -> Node {
     let span = table.span();
     Node {
         span,
-        content: Content::Table(fields(table.into_inner(), source, found)),
+        content: Content::Table(fields(table.into_inner(), 1, source, found)),
     }
 }
 
-fn fields(table: DeTable<'_>, source: &Arc<Source>, found: &mut Diagnostics) -> Vec<Field> {
+fn fields(table: DeTable<'_>, depth: usize, source: &Arc<Source>, found: &mut Diagnostics) -> Vec<Field> {
     let mut fields: Vec<Field> = table
         .into_iter()
         .map(|(key, value)| Field {
             key_span: key.span(),
             key: key.into_inner().into_owned(),
-            node: node(value, source, found),
+            node: node(value, depth, source, found),
         })
         .collect();
     fields.sort_by_key(|field| field.key_span.start);
     fields
 }
 
-fn node(value: Spanned<DeValue<'_>>, source: &Arc<Source>, found: &mut Diagnostics) -> Node {
+fn node(value: Spanned<DeValue<'_>>, depth: usize, source: &Arc<Source>, found: &mut Diagnostics) -> Node {
     let span = value.span();
-    let mut refuse = |message: &str| {
-        found.push(Diagnostic::new(source, span.clone(), "bad_value", message));
+    let mut refuse = |code, message: &str| {
+        found.push(Diagnostic::new(source, span.clone(), code, message));
         Content::Scalar(Value::Null)
     };
+    if depth > DEEPEST {
+        let content = refuse(
+            "too_deep",
+            &format!("tables or lists are nested more than {DEEPEST} deep"),
+        );
+        return Node { span, content };
+    }
     let content = match value.into_inner() {
         DeValue::String(text) => Content::Scalar(Value::String(text.into_owned())),
         DeValue::Boolean(truth) => Content::Scalar(Value::Bool(truth)),
         DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
             Ok(number) => Content::Scalar(number.into()),
-            Err(_) => refuse("this whole number does not fit 64 bits"),
+            Err(_) => refuse("bad_value", "this whole number does not fit 64 bits"),
         },
         DeValue::Float(number) => {
             match number
@@ -113,17 +123,17 @@ fn node(value: Spanned<DeValue<'_>>, source: &Arc<Source>, found: &mut Diagnosti
                 .and_then(serde_json::Number::from_f64)
             {
                 Some(number) => Content::Scalar(Value::Number(number)),
-                None => refuse("this number is not finite"),
+                None => refuse("bad_value", "this number is not finite"),
             }
         }
         DeValue::Datetime(time) => Content::Scalar(Value::String(time.to_string())),
         DeValue::Array(values) => Content::Array(
             values
                 .into_iter()
-                .map(|value| node(value, source, found))
+                .map(|value| node(value, depth + 1, source, found))
                 .collect(),
         ),
-        DeValue::Table(table) => Content::Table(fields(table, source, found)),
+        DeValue::Table(table) => Content::Table(fields(table, depth + 1, source, found)),
     };
     Node { span, content }
 }

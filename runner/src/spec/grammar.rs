@@ -24,7 +24,7 @@ pub(crate) const TOP_KEYS: [&str; 8] = [
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
-    /// Short name; names runs and reports.
+    /// Short name of letters, digits, `.`, `_` and `-`; names runs and reports.
     #[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$"))]
     pub name: String,
     /// One line for the report.

@@ -1,9 +1,10 @@
 //! The merged layers as a tree in which every value remembers the layer and the place it came from.
 
-use super::document::{Content, Node};
+use super::document::{Content, Field, Node};
 use super::layers::Layers;
 use figment::value as fig;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Where a value came from.
@@ -143,33 +144,33 @@ pub(crate) fn lift(value: &fig::Value, places: &[(usize, &Node)], layers: &Layer
     };
     let value = match value {
         fig::Value::Dict(_, dict) => {
-            let mut keys: Vec<(&str, usize, &Range<usize>)> = Vec::new();
+            let mut order: Vec<&str> = Vec::new();
+            let mut written: BTreeMap<&str, Vec<(usize, &Field)>> = BTreeMap::new();
             for (layer, node) in places {
                 if let Content::Table(fields) = &node.content {
                     for field in fields {
-                        if !keys.iter().any(|(key, ..)| *key == field.key) {
-                            keys.push((&field.key, *layer, &field.key_span));
+                        let all = written.entry(&field.key).or_default();
+                        if all.is_empty() {
+                            order.push(&field.key);
                         }
+                        all.push((*layer, field));
                     }
                 }
             }
-            let entries = keys.iter().filter_map(|(key, layer, span)| {
+            let entries = order.iter().filter_map(|key| {
                 let value = dict.get(*key)?;
-                let inner: Vec<_> = places
+                let fields = &written[key];
+                let inner: Vec<_> = fields
                     .iter()
-                    .filter_map(|(layer, node)| node.get(key).map(|field| (*layer, &field.node)))
+                    .map(|(layer, field)| (*layer, &field.node))
                     .collect();
                 // A mistake about a key is shown where the key was last written.
-                let last = places
-                    .iter()
-                    .rev()
-                    .find_map(|(layer, node)| Some((*layer, &node.get(key)?.key_span)));
-                let (layer, span) = last.unwrap_or((*layer, span));
+                let (layer, last) = fields.last()?;
                 Some(Entry {
                     key: (*key).to_owned(),
                     key_origin: Origin {
-                        layer,
-                        span: span.clone(),
+                        layer: *layer,
+                        span: last.key_span.clone(),
                     },
                     item: lift(value, &inner, layers),
                 })

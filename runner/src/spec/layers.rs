@@ -3,13 +3,16 @@
 //! Later wins: `extends`, the file, the profile, the environment, `--set`. figment merges (tables merge, arrays replace)
 //! and remembers for every value the layer it came from; `[[claims]]` are keyed by name beforehand so that they merge too.
 
+use super::confine::{absolute, find_root};
 use super::diagnostics::{Diagnostic, Diagnostics, Source};
 use super::document::{Content, Field, Node, parse};
 use super::item::{Item, Origin, lift};
+use super::reader::Reader;
 use super::suggest;
 use figment::value::{Dict, Empty, Map, Num, Tag, Value as FigValue};
 use figment::{Figment, Metadata, Profile, Provider};
 use serde_json::Value;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,6 +42,16 @@ impl Options {
         }
     }
 
+    /// Folders that files may lie in: the root, `--allow` and `LYCEUM_DATA`.
+    pub(crate) fn allowed(&self, file: &Path) -> Vec<PathBuf> {
+        let data = self.environment.iter().find(|(key, _)| key == "LYCEUM_DATA");
+        let more = self.allow.iter().map(|folder| absolute(folder));
+        std::iter::once(find_root(file))
+            .chain(more)
+            .chain(data.map(|(_, folder)| absolute(Path::new(folder))))
+            .collect()
+    }
+
     /// Names of the environment variables that set values.
     fn settings(&self) -> impl Iterator<Item = (String, &str)> {
         let mut all: Vec<_> = self
@@ -57,7 +70,7 @@ impl Options {
 }
 
 /// One layer: a tree, the text it was read from, and the folder its paths are relative to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Layer {
     pub(crate) source: Arc<Source>,
     pub(crate) folder: PathBuf,
@@ -68,6 +81,10 @@ pub(crate) struct Layer {
 #[derive(Debug, Default)]
 pub(crate) struct Layers {
     pub(crate) list: Vec<Layer>,
+    /// Every profile of every file, by name, weakest first.
+    pub(crate) profiles: Vec<(String, Layer)>,
+    /// Where the layers of the profile that was asked for stand in the list.
+    profile_at: Range<usize>,
     figment: Figment,
 }
 
@@ -80,6 +97,20 @@ impl Layers {
     /// A mistake at a place of a layer.
     pub(crate) fn mistake(&self, at: &Origin, code: &'static str, message: impl Into<String>) -> Diagnostic {
         Diagnostic::new(&self.list[at.layer].source, at.span.clone(), code, message)
+    }
+
+    /// The layers as they would be with another profile, merged.
+    pub(crate) fn with_profile(&self, name: &str) -> (Self, Item) {
+        let own = self.profiles.iter().filter(|(profile, _)| profile == name);
+        let mut list = self.list[..self.profile_at.start].to_vec();
+        list.extend(own.map(|(_, layer)| layer.clone()));
+        list.extend_from_slice(&self.list[self.profile_at.end..]);
+        let mut layers = Self {
+            list,
+            ..Self::default()
+        };
+        let merged = layers.merge();
+        (layers, merged)
     }
 
     /// Merges the layers.
@@ -147,12 +178,28 @@ fn value(node: &Node) -> FigValue {
     }
 }
 
-/// Reads every layer of an experiment and merges them.
-pub(crate) fn read(file: &Path, options: &Options, found: &mut Diagnostics) -> (Layers, Item) {
-    let mut layers = Layers::default();
-    let mut profiles = Vec::new();
-    read_file(file, None, &mut Vec::new(), &mut layers, &mut profiles, found);
-    add_profile(options, &mut layers, profiles, found);
+/// Reads every layer of an experiment and merges them. `text` is what the file holds, where it was read already.
+pub(crate) fn read(
+    file: &Path,
+    text: Option<&str>,
+    options: &Options,
+    found: &mut Diagnostics,
+) -> (Layers, Item) {
+    let mut reader = Reader {
+        allowed: options.allowed(file),
+        stack: Vec::new(),
+        layers: Layers::default(),
+        found,
+    };
+    let text = match text {
+        Some(text) => Some(text.to_owned()),
+        None => reader.text(file, None),
+    };
+    if let Some(text) = text {
+        reader.read(file, text);
+    }
+    let mut layers = reader.layers;
+    add_profile(options, &mut layers, found);
     let folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
     let settings = options.settings().map(|(path, value)| {
         let name = format!(
@@ -174,7 +221,8 @@ pub(crate) fn read(file: &Path, options: &Options, found: &mut Diagnostics) -> (
             .list
             .push(single_value(name, &path, &text, folder.clone(), found));
     }
-    for layer in &mut layers.list {
+    let Layers { list, profiles, .. } = &mut layers;
+    for layer in list.iter_mut().chain(profiles.iter_mut().map(|(_, layer)| layer)) {
         key_claims(layer, found);
     }
     let merged = layers.merge();
@@ -200,127 +248,24 @@ fn single_value(name: String, path: &str, text: &str, folder: PathBuf, found: &m
     Layer { source, folder, node }
 }
 
-fn read_file(
-    file: &Path,
-    named_at: Option<(&Arc<Source>, std::ops::Range<usize>)>,
-    stack: &mut Vec<PathBuf>,
-    layers: &mut Layers,
-    profiles: &mut Vec<(Layer, String)>,
-    found: &mut Diagnostics,
-) {
-    let name = file.display().to_string();
-    let text = match std::fs::read(file).map(String::from_utf8) {
-        Ok(Ok(text)) => text,
-        other => {
-            let (code, message, span) = match other {
-                Ok(Err(e)) => {
-                    let byte = e.utf8_error().valid_up_to();
-                    (
-                        "invalid_utf8",
-                        format!("`{name}` is not UTF-8 (byte {byte})"),
-                        0..0,
-                    )
-                }
-                Err(e) => ("cannot_read", format!("cannot read `{name}`: {e}"), 0..0),
-                Ok(Ok(_)) => unreachable!("handled above"),
-            };
-            let own = Arc::new(Source {
-                name,
-                text: String::new(),
-            });
-            let (source, span) = named_at.map_or((&own, span), |(source, span)| (source, span));
-            found.push(Diagnostic::new(source, span, code, message));
-            return;
-        }
-    };
-    let source = Arc::new(Source { name, text });
-    let mut node = parse(&source, found);
-    let folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
-    stack.push(file.canonicalize().unwrap_or_else(|_| file.to_path_buf()));
-    if let Some(extends) = node.take("extends") {
-        let bases: &[Node] = match &extends.node.content {
-            Content::Array(nodes) => nodes,
-            _ => std::slice::from_ref(&extends.node),
-        };
-        for base in bases {
-            let mistake = |code, message: String| Diagnostic::new(&source, base.span.clone(), code, message);
-            let Some(written) = base.as_str() else {
-                found.push(mistake(
-                    "wrong_type",
-                    "`extends` wants a list of file names".into(),
-                ));
-                continue;
-            };
-            let path = folder.join(written);
-            if path.canonicalize().is_ok_and(|path| stack.contains(&path)) {
-                found.push(mistake(
-                    "extends_cycle",
-                    format!("`{written}` extends this file in turn"),
-                ));
-                continue;
-            }
-            read_file(
-                &path,
-                Some((&source, base.span.clone())),
-                stack,
-                layers,
-                profiles,
-                found,
-            );
-        }
-    }
-    stack.pop();
-    if let Some(field) = node.take("profiles") {
-        if let Content::Table(fields) = field.node.content {
-            for Field { key, node, .. } in fields {
-                let layer = Layer {
-                    source: source.clone(),
-                    folder: folder.clone(),
-                    node,
-                };
-                profiles.push((layer, key));
-            }
-        } else {
-            found.push(Diagnostic::new(
-                &source,
-                field.key_span,
-                "wrong_type",
-                "`profiles` wants tables by name",
-            ));
-        }
-    }
-    layers.list.push(Layer { source, folder, node });
-}
-
-fn add_profile(
-    options: &Options,
-    layers: &mut Layers,
-    profiles: Vec<(Layer, String)>,
-    found: &mut Diagnostics,
-) {
+fn add_profile(options: &Options, layers: &mut Layers, found: &mut Diagnostics) {
+    let start = layers.list.len();
+    layers.profile_at = start..start;
     let Some(wanted) = &options.profile else { return };
-    let names: Vec<String> = profiles.iter().map(|(_, name)| name.clone()).collect();
-    if !names.contains(wanted) {
+    let own = layers.profiles.iter().filter(|(name, _)| name == wanted);
+    layers.list.extend(own.map(|(_, layer)| layer.clone()));
+    layers.profile_at.end = layers.list.len();
+    if layers.profile_at.is_empty() {
         let source = Arc::new(Source {
             name: "--profile".into(),
             text: format!("--profile {wanted}"),
         });
-        found.push(
-            Diagnostic::new(
-                &source,
-                10..10 + wanted.len(),
-                "unknown_profile",
-                format!("no profile `{wanted}`"),
-            )
-            .hint(suggest::hint(wanted, names.iter().map(String::as_str))),
-        );
+        let span = 10..10 + wanted.len();
+        let mistake = Diagnostic::new(&source, span, "unknown_profile", format!("no profile `{wanted}`"));
+        let names = layers.profiles.iter().map(|(name, _)| name.as_str());
+        let hint = suggest::hint(wanted, names).unwrap_or("the experiment has no `[profiles]`".into());
+        found.push(mistake.hint(Some(hint)));
     }
-    layers.list.extend(
-        profiles
-            .into_iter()
-            .filter(|(_, name)| name == wanted)
-            .map(|(layer, _)| layer),
-    );
 }
 
 /// Turns `[[claims]]` into a table by name.
@@ -332,6 +277,13 @@ fn key_claims(layer: &mut Layer, found: &mut Diagnostics) {
         return;
     };
     let Content::Array(claims) = &mut field.node.content else {
+        let mistake = Diagnostic::new(
+            &layer.source,
+            field.key_span.clone(),
+            "wrong_type",
+            "`claims` wants a list of tables",
+        );
+        found.push(mistake.label("expected `[[claims]]`"));
         return;
     };
     let mut keyed: Vec<Field> = Vec::new();

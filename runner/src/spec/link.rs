@@ -1,14 +1,15 @@
 //! Making references exact, and putting inputs before those who use them.
 
-use super::confine::confine;
+use super::confine::{HINT, confine};
 use super::item::{Item, Origin};
 use super::references::{self, PointingField, PointsAt};
 use super::resolve::{Draft, Resolver};
 use super::resolved::{FileUse, Reference, Step};
 use super::suggest;
-use lyceum_components::Seeding;
+use lyceum_components::{Output, Seeding};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 
 impl Resolver<'_> {
     /// Makes references exact and puts inputs before those who use them.
@@ -31,10 +32,24 @@ impl Resolver<'_> {
     fn order(&mut self, drafts: &[Draft<'_>], wanted: &[Vec<usize>]) -> Vec<usize> {
         let mut order = Vec::new();
         let mut placed = vec![false; drafts.len()];
-        while let Some(next) = (0..drafts.len()).find(|&i| !placed[i] && wanted[i].iter().all(|&j| placed[j]))
-        {
+        let mut waits: Vec<usize> = wanted.iter().map(Vec::len).collect();
+        let mut users = vec![Vec::new(); drafts.len()];
+        for (i, inputs) in wanted.iter().enumerate() {
+            for &j in inputs {
+                users[j].push(i);
+            }
+        }
+        let free = (0..drafts.len()).filter(|&i| waits[i] == 0).map(Reverse);
+        let mut ready: BinaryHeap<_> = free.collect();
+        while let Some(Reverse(next)) = ready.pop() {
             placed[next] = true;
             order.push(next);
+            for &user in &users[next] {
+                waits[user] -= 1;
+                if waits[user] == 0 {
+                    ready.push(Reverse(user));
+                }
+            }
         }
         if let Some(start) = placed.iter().position(|placed| !placed) {
             // Every step left waits for another step left: following the first such wish ends in a cycle.
@@ -51,8 +66,11 @@ impl Resolver<'_> {
                 .map(|&i| drafts[i].id.as_str())
                 .collect();
             let message = format!("steps wait for each other: {} → {}", cycle.join(" → "), cycle[0]);
-            self.found
-                .push(self.layers.mistake(drafts[at].written.header, "cycle", message));
+            self.found.push(
+                self.layers
+                    .mistake(drafts[at].written.header, "cycle", message)
+                    .hint(Some("one of them must take something else".into())),
+            );
         }
         order
     }
@@ -140,14 +158,16 @@ impl Resolver<'_> {
     }
 
     fn file(&mut self, field: &PointingField, origin: &Origin) -> Option<FileUse> {
+        if field.text.is_empty() {
+            return None; // the schema has said so
+        }
         let folder = &self.layers.list[origin.layer].folder;
         let Some(path) = confine(&field.text, folder, &self.allowed) else {
             let message = format!("`{}` lies outside the root", field.text);
-            let hint = "put it inside, name its folder with `--allow DIR`, or set LYCEUM_DATA";
             self.found.push(
                 self.layers
                     .mistake(origin, "outside_root", message)
-                    .hint(Some(hint.into())),
+                    .hint(Some(HINT.into())),
             );
             return None;
         };
@@ -212,7 +232,7 @@ impl Resolver<'_> {
                 return refuse(
                     "switched_off",
                     format!("step `{}` is switched off by its `when`", parts.step),
-                    None,
+                    Some("give this step the same `when`, or take another input".into()),
                 );
             }
             let names = steps.iter().map(|entry| entry.key.as_str());
@@ -234,11 +254,12 @@ impl Resolver<'_> {
         if chosen.is_empty() {
             let name = parts.variant.unwrap_or_default();
             let message = format!("step `{}` has no variant `{name}`", parts.step);
-            return refuse(
-                "unknown_variant",
-                message,
-                suggest::hint(name, variants.iter().map(String::as_str)),
-            );
+            let hint = if variants.iter().all(String::is_empty) {
+                Some(format!("it has no variants: write `@{}`", parts.step))
+            } else {
+                suggest::hint(name, variants.iter().map(String::as_str))
+            };
+            return refuse("unknown_variant", message, hint);
         }
         if chosen.len() > 1 && !many {
             let message = format!(
@@ -291,7 +312,17 @@ impl Resolver<'_> {
                     output.kind.name(),
                     kinds.join(" or a ")
                 );
-                return refuse("wrong_kind", message, None);
+                let fitting = drafts.iter().flat_map(|draft| {
+                    let fits = |output: &&Output| kinds.iter().any(|kind| kind == output.kind.name());
+                    draft
+                        .outputs
+                        .iter()
+                        .filter(fits)
+                        .map(|output| exact(&draft.id, &output.name))
+                });
+                let fitting: Vec<String> = fitting.take(5).map(|text| format!("`{text}`")).collect();
+                let hint = (!fitting.is_empty()).then(|| format!("these would do: {}", fitting.join(", ")));
+                return refuse("wrong_kind", message, hint);
             }
             targets.push((target, output.name.clone()));
         }

@@ -5,13 +5,14 @@
 //! be a quoted dotted path, as in `matrix."optim.lr"`.
 
 use super::diagnostics::Diagnostics;
+use super::document::DEEPEST;
 use super::item::{Item, ItemValue, Origin};
 use super::layers::Layers;
 use super::references::parts;
 use serde_json::Value;
 
 /// More variants of one step than this are taken for a mistake.
-const MOST_VARIANTS: usize = 10_000;
+const MOST_VARIANTS: usize = 1_000;
 
 /// One variant: its names in axis order, and what it sets.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +40,11 @@ pub(crate) fn expand(
         return all;
     }
     for axis in matrix.entries() {
+        if axis.key.split('.').count() > DEEPEST {
+            let message = format!("an axis of step `{step}` lies more than {DEEPEST} tables deep");
+            found.push(layers.mistake(&axis.key_origin, "too_deep", message));
+            return all;
+        }
         let points: Vec<(Vec<String>, Item)> = match &axis.item.value {
             ItemValue::Table(entries) => entries
                 .iter()
@@ -76,11 +82,12 @@ pub(crate) fn expand(
         }
         if all.len() * points.len() > MOST_VARIANTS {
             let message = format!("step `{step}` would have {} variants", all.len() * points.len());
-            let label = format!("at most {MOST_VARIANTS}");
+            let label = format!("expected at most {MOST_VARIANTS}");
             found.push(
                 layers
                     .mistake(&axis.key_origin, "too_many_variants", message)
-                    .label(label),
+                    .label(label)
+                    .hint(Some("many runs of one experiment are a `[sweep]`".into())),
             );
             return all;
         }

@@ -1,13 +1,15 @@
 //! From merged layers to a [`Resolved`] experiment: everything is checked, and every mistake is collected.
 
-use super::confine::{absolute, confine, find_root};
+use super::confine::{absolute, confine};
 use super::diagnostics::Diagnostics;
+use super::form;
 use super::grammar::{self, Experiment, Report, Runtime, Sweep, TOP_KEYS};
 use super::item::{Item, ItemValue, Origin};
 use super::layers::{self, Layers, Options};
+use super::profiles::with_profiles;
 use super::references::{self, PointingField};
 use super::resolved::Resolved;
-use super::schema_check::{self, Place, simplify};
+use super::schema_check::{self, Place};
 use super::steps::{self, Written};
 use super::suggest;
 use lyceum_components::{Descriptor, Output, Precision};
@@ -24,9 +26,31 @@ pub fn load(
     registry: &'static [Descriptor],
     options: &Options,
 ) -> Result<Resolved, Diagnostics> {
+    load_from(file, None, registry, options)
+}
+
+/// As [`load`], with what the file holds given: the file itself need not exist.
+///
+/// # Errors
+/// Every mistake found, each at its place.
+pub fn load_text(
+    text: &str,
+    file: &Path,
+    registry: &'static [Descriptor],
+    options: &Options,
+) -> Result<Resolved, Diagnostics> {
+    load_from(file, Some(text), registry, options)
+}
+
+fn load_from(
+    file: &Path,
+    text: Option<&str>,
+    registry: &'static [Descriptor],
+    options: &Options,
+) -> Result<Resolved, Diagnostics> {
     let mut found = Diagnostics::default();
-    let (layers, merged) = layers::read(file, options, &mut found);
-    resolve(file, registry, options, &layers, &merged, found)
+    let (layers, merged) = layers::read(file, text, options, &mut found);
+    with_profiles(file, registry, options, &layers, &merged, found)
 }
 
 /// Checks merged layers. `found` has the mistakes made in reading them.
@@ -64,11 +88,8 @@ pub(super) fn resolve(
                 .hint(suggest::hint(&entry.key, TOP_KEYS)),
         );
     }
-    let root = find_root(file);
-    let mut allowed = vec![root.clone()];
-    allowed.extend(options.allow.iter().cloned());
-    let data = options.environment.iter().find(|(key, _)| key == "LYCEUM_DATA");
-    allowed.extend(data.map(|(_, folder)| PathBuf::from(folder)));
+    let allowed = options.allowed(file);
+    let root = allowed[0].clone();
     check_template(merged, &mut report, layers, &allowed, &mut found);
 
     let nothing = Item {
@@ -77,7 +98,11 @@ pub(super) fn resolve(
     };
     // A file that could not be read lacks its steps for that reason.
     let readable = found.list.is_empty() && !layers.list.is_empty();
-    if readable && merged.get("steps").is_none_or(|steps| steps.entries().is_empty()) {
+    let steps = merged.get("steps");
+    if let Some(steps) = steps.filter(|steps| !matches!(steps.value, ItemValue::Table(_))) {
+        let mistake = layers.mistake(&steps.origin, "wrong_type", "`steps` wants tables by name");
+        found.push(mistake.label("expected tables, as in `[steps.text]`"));
+    } else if readable && steps.is_none_or(|steps| steps.entries().is_empty()) {
         let start = Origin { layer: 0, span: 0..0 };
         let hint = "add one, as in `[steps.text]` with `use = \"corpus.text\"`";
         found.push(
@@ -122,7 +147,7 @@ pub(super) fn resolve(
 }
 
 /// Checks and reads a section; `None` where it is missing or wrong.
-fn section<T: DeserializeOwned + schemars::JsonSchema>(
+fn section<T: DeserializeOwned + schemars::JsonSchema + 'static>(
     merged: &Item,
     name: &str,
     layers: &Layers,
@@ -142,14 +167,12 @@ fn section<T: DeserializeOwned + schemars::JsonSchema>(
         }
         return None;
     };
-    let before = found.list.len();
     let place = Place {
         what: format!("`[{name}]`"),
         header: &entry.key_origin,
         other_keys: &[],
     };
-    schema_check::check(&grammar::schema_of::<T>(), &entry.item, &place, layers, found);
-    if found.list.len() > before {
+    if !schema_check::check(&form::of_section::<T>(), &entry.item, &place, layers, found) {
         return None;
     }
     match T::deserialize(entry.item.to_json()) {
@@ -224,27 +247,25 @@ impl Resolver<'_> {
     /// The variants of a step that exist, checked against the component's schema.
     fn drafts<'w>(&mut self, written: &'w Written<'w>) -> Vec<Draft<'w>> {
         let component = written.component;
-        let mut schema = (component.schema)();
-        simplify(&mut schema);
+        let form = form::of_component(component);
         let mut drafts = Vec::new();
         for variant in &written.variants {
             let item = written.params(variant);
             if !self.exists(written, &item) {
                 continue;
             }
-            let before = self.found.list.len();
             let what = format!("step `{}` ({})", written.name, component.name);
             let place = Place {
                 what,
                 header: written.header,
                 other_keys: &grammar::STEP_KEYS,
             };
-            schema_check::check(&schema, &item, &place, self.layers, self.found);
+            let valid = schema_check::check(&form, &item, &place, self.layers, self.found);
             let json = item.to_json();
             let mut params = None;
             let mut outputs = Vec::new();
             // A null stands for a value that was refused when it was read.
-            if self.found.list.len() == before && !has_null(&json) {
+            if valid && !has_null(&json) {
                 match (component.resolve)(&json).and_then(|full| Ok(((component.outputs)(&full)?, full))) {
                     Ok((all, full)) => {
                         self.component_check(written, &item, &full);
@@ -258,8 +279,8 @@ impl Resolver<'_> {
                     )),
                 }
             }
-            let fields = references::find(&schema, &json);
-            let runtime = references::runtime_fields(&schema);
+            let fields = references::find(&form.schema, &json);
+            let runtime = references::runtime_fields(&form.schema);
             drafts.push(Draft {
                 written,
                 id: written.id(variant),
@@ -312,7 +333,7 @@ impl Resolver<'_> {
         let judged = match judged {
             Ok(value) if value.kind() == minijinja::value::ValueKind::Bool => Ok(value.is_true()),
             Ok(value) => Err(format!("expected true or false, found {}", value.kind())),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(error.to_string().replace(" (in <expression>:1)", "")),
         };
         match judged {
             Ok(exists) => exists,

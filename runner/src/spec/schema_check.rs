@@ -1,11 +1,13 @@
 //! JSON Schema on merged items: every violation becomes a mistake at its place, with the nearest valid name.
 
 use super::diagnostics::Diagnostics;
+use super::form::Form;
 use super::item::{Item, Origin};
 use super::layers::Layers;
 use super::suggest;
+use super::words::{any_of, kind_of, properties, show, wanted};
 use jsonschema::ValidationError;
-use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
+use jsonschema::error::ValidationErrorKind as Kind;
 use serde_json::Value;
 
 /// Where a checked item stands.
@@ -18,77 +20,40 @@ pub(crate) struct Place<'a> {
     pub(crate) other_keys: &'a [&'a str],
 }
 
-/// Removes `null` from a schema: TOML has none, and an optional field is one that is left out.
-pub fn simplify(schema: &mut Value) {
-    let is_null = |value: &Value| value.get("type").is_some_and(|kind| kind == "null");
-    match schema {
-        Value::Object(object) => {
-            if let Some(Value::Array(kinds)) = object.get_mut("type") {
-                kinds.retain(|kind| kind != "null");
-                if kinds.len() == 1 {
-                    let only = kinds.remove(0);
-                    object.insert("type".into(), only);
-                }
-            }
-            if object.get("default").is_some_and(Value::is_null) {
-                object.remove("default");
-            }
-            if let Some(Value::Array(values)) = object.get_mut("enum") {
-                values.retain(|value| !value.is_null());
-            }
-            for keyword in ["anyOf", "oneOf"] {
-                if let Some(Value::Array(branches)) = object.get_mut(keyword) {
-                    branches.retain(|branch| !is_null(branch));
-                    if branches.len() == 1
-                        && let Value::Object(only) = branches.remove(0)
-                    {
-                        object.remove(keyword);
-                        for (key, value) in only {
-                            object.entry(key).or_insert(value);
-                        }
-                    }
-                }
-            }
-            object.values_mut().for_each(simplify);
-        }
-        Value::Array(values) => values.iter_mut().for_each(simplify),
-        _ => {}
-    }
-}
-
-/// Checks `item` against `schema` and collects every mistake.
+/// Checks `item` against `form` and collects every mistake. Gives whether there is none.
 pub(crate) fn check(
-    schema: &Value,
+    form: &Form,
     item: &Item,
     place: &Place<'_>,
     layers: &Layers,
     found: &mut Diagnostics,
-) {
-    let validator = match jsonschema::validator_for(schema) {
-        Ok(validator) => validator,
-        Err(error) => unreachable!("a component's schema is a schema: {error}"),
-    };
+) -> bool {
     let value = item.to_json();
+    if form.validator.is_valid(&value) {
+        return true;
+    }
     let checker = Checker {
-        schema,
+        schema: &form.schema,
         item,
         place,
         layers,
     };
-    for error in validator.iter_errors(&value) {
+    for error in form.validator.iter_errors(&value) {
         checker.report(&error, found);
     }
+    false
 }
 
-struct Checker<'a> {
-    schema: &'a Value,
-    item: &'a Item,
-    place: &'a Place<'a>,
-    layers: &'a Layers,
+/// One item beside its schema.
+pub(super) struct Checker<'a> {
+    pub(super) schema: &'a Value,
+    pub(super) item: &'a Item,
+    pub(super) place: &'a Place<'a>,
+    pub(super) layers: &'a Layers,
 }
 
 impl Checker<'_> {
-    fn report(&self, error: &ValidationError<'_>, found: &mut Diagnostics) {
+    pub(super) fn report(&self, error: &ValidationError<'_>, found: &mut Diagnostics) {
         if error.instance().is_null() {
             return; // TOML has no null: this value was refused when it was read
         }
@@ -117,7 +82,11 @@ impl Checker<'_> {
                 let message = format!("{whole} lacks the key `{key}`");
                 let hint = self
                     .example_of(error, key)
-                    .map(|text| format!("add it, as in `{key} = {text}`"));
+                    .map(|text| format!("add it, as in `{key} = {text}`"))
+                    .or_else(|| {
+                        let field = self.parent_of(error)?.get("properties")?.get(key)?;
+                        Some(format!("add it: {}", first_sentence(field)?))
+                    });
                 found.push(
                     self.layers
                         .mistake(at, "missing_key", message)
@@ -150,11 +119,15 @@ impl Checker<'_> {
                 );
             }
             Kind::Constant { expected_value } => {
+                let near = suggest::nearest(
+                    error.instance().as_str().unwrap_or_default(),
+                    expected_value.as_str(),
+                );
                 push(
                     "unknown_value",
                     format!("{name} does not take {instance}"),
                     format!("expected {}", show(expected_value)),
-                    None,
+                    near.map(|near| format!("did you mean `{near}`?")),
                 );
             }
             Kind::Minimum { limit } => push(
@@ -211,111 +184,28 @@ impl Checker<'_> {
                     hint,
                 );
             }
-            Kind::Pattern { pattern } => push(
-                "bad_form",
-                format!("{name} does not have the right form"),
-                format!("expected a match of {pattern}"),
-                None,
-            ),
+            Kind::Pattern { pattern } => {
+                let label = match self.meaning_of(error) {
+                    Some(meaning) => format!("expected: {meaning}"),
+                    None => format!("expected a match of {pattern}"),
+                };
+                let message = format!("{name} does not have the right form: {instance}");
+                push("bad_form", message, label, None);
+            }
             Kind::OneOfNotValid { context } | Kind::AnyOf { context } => {
                 self.branches(error, context, &pointer, found);
             }
-            Kind::OneOfMultipleValid { .. } => push(
-                "ambiguous",
-                format!("{name} fits more than one form"),
-                String::new(),
-                None,
-            ),
             _ => push("bad_value", format!("{name}: {error}"), String::new(), None),
         }
     }
 
-    /// A value that fits none of several forms: says what is nearest to being right.
-    fn branches(
+    pub(super) fn unknown_keys(
         &self,
-        error: &ValidationError<'_>,
-        context: &[Vec<ValidationError<'static>>],
         pointer: &str,
+        unexpected: &[String],
+        valid: &[&str],
         found: &mut Diagnostics,
     ) {
-        let origin = self
-            .item
-            .at(pointer)
-            .map_or(self.place.header, |item| &item.origin);
-        let name = self.name_of(pointer);
-        let forms: Vec<&Value> = self
-            .schema
-            .pointer(error.schema_path().as_str())
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .map(|form| self.follow(form))
-            .collect();
-        let constants: Vec<&str> = forms
-            .iter()
-            .filter_map(|form| form.get("const")?.as_str())
-            .collect();
-        if let (Some(text), false) = (error.instance().as_str(), constants.is_empty()) {
-            let hint = suggest::nearest(text, constants.iter().copied())
-                .map(|near| format!("did you mean `{near}`?"));
-            let message = format!("{name} does not take `{text}`");
-            let label = format!("expected {}", any_of(&constants));
-            found.push(
-                self.layers
-                    .mistake(origin, "unknown_value", message)
-                    .label(label)
-                    .hint(hint),
-            );
-            return;
-        }
-        if let Some(object) = error.instance().as_object() {
-            let keys: Vec<&str> = forms.iter().flat_map(|form| properties(form)).collect();
-            let unknown: Vec<String> = object
-                .keys()
-                .filter(|key| !keys.contains(&key.as_str()))
-                .cloned()
-                .collect();
-            if !unknown.is_empty() && !keys.is_empty() {
-                self.unknown_keys(pointer, &unknown, &keys, found);
-                return;
-            }
-            let alternatives: Vec<&str> = forms
-                .iter()
-                .filter_map(|form| match form.get("required")?.as_array()?.as_slice() {
-                    [Value::String(only)] => Some(only.as_str()),
-                    _ => None,
-                })
-                .collect();
-            if alternatives.len() == forms.len() && object.len() != 1 {
-                let message = format!("{name} wants exactly one of its keys");
-                let label = format!("expected one of {}", any_of(&alternatives));
-                found.push(
-                    self.layers
-                        .mistake(origin, "not_exactly_one", message)
-                        .label(label),
-                );
-                return;
-            }
-        }
-        match context
-            .iter()
-            .filter(|errors| !errors.is_empty())
-            .min_by_key(|errors| {
-                // A branch that already fails on the type of the whole is further off than one that fails inside.
-                let outer = errors.iter().any(|e| {
-                    e.instance_path().to_string() == pointer && matches!(e.kind(), Kind::Type { .. })
-                });
-                (outer, errors.len())
-            }) {
-            Some(errors) => errors.iter().for_each(|error| self.report(error, found)),
-            None => found.push(
-                self.layers
-                    .mistake(origin, "bad_value", format!("{name}: {error}")),
-            ),
-        }
-    }
-
-    fn unknown_keys(&self, pointer: &str, unexpected: &[String], valid: &[&str], found: &mut Diagnostics) {
         let inside = if pointer.is_empty() {
             self.place.what.clone()
         } else {
@@ -356,6 +246,11 @@ impl Checker<'_> {
         self.schema.pointer(path.rsplit_once('/')?.0)
     }
 
+    /// The first sentence of the description of the field that an error speaks of.
+    fn meaning_of(&self, error: &ValidationError<'_>) -> Option<&str> {
+        first_sentence(self.parent_of(error)?)
+    }
+
     fn example_of(&self, error: &ValidationError<'_>, key: &str) -> Option<String> {
         let field = self.follow(self.parent_of(error)?.get("properties")?.get(key)?);
         let example = field.get("examples").and_then(|all| all.get(0));
@@ -365,7 +260,7 @@ impl Checker<'_> {
     }
 
     /// The schema itself, or what its `$ref` points at.
-    fn follow<'s>(&'s self, form: &'s Value) -> &'s Value {
+    pub(super) fn follow<'s>(&'s self, form: &'s Value) -> &'s Value {
         let target = form
             .get("$ref")
             .and_then(Value::as_str)
@@ -375,7 +270,7 @@ impl Checker<'_> {
             .unwrap_or(form)
     }
 
-    fn name_of(&self, pointer: &str) -> String {
+    pub(super) fn name_of(&self, pointer: &str) -> String {
         let path = pointer.trim_start_matches('/').replace('/', ".");
         if path.is_empty() {
             self.place.what.clone()
@@ -385,59 +280,8 @@ impl Checker<'_> {
     }
 }
 
-fn properties(form: &Value) -> Vec<&str> {
-    form.get("properties")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flat_map(|map| map.keys().map(String::as_str))
-        .collect()
-}
-
-fn any_of(names: &[&str]) -> String {
-    names
-        .iter()
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(" | ")
-}
-
-fn show(value: &Value) -> String {
-    let text = value.to_string();
-    if text.chars().count() <= 60 {
-        text
-    } else {
-        text.chars().take(57).chain("...".chars()).collect()
-    }
-}
-
-fn wanted(kind: &TypeKind) -> String {
-    let name = |kind: &dyn std::fmt::Display| match kind.to_string().as_str() {
-        "object" => "a table".to_owned(),
-        "array" => "a list".to_owned(),
-        "integer" => "a whole number".to_owned(),
-        "number" => "a number".to_owned(),
-        "string" => "a string".to_owned(),
-        "boolean" => "true or false".to_owned(),
-        other => other.to_owned(),
-    };
-    match kind {
-        TypeKind::Single(kind) => name(kind),
-        TypeKind::Multiple(kinds) => kinds
-            .iter()
-            .map(|kind| name(&kind))
-            .collect::<Vec<_>>()
-            .join(" or "),
-    }
-}
-
-fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Object(_) => "a table",
-        Value::Array(_) => "a list",
-        Value::Number(number) if number.is_f64() => "a number with a fraction",
-        Value::Number(_) => "a whole number",
-        Value::String(_) => "a string",
-        Value::Bool(_) => "a truth value",
-        Value::Null => "nothing",
-    }
+/// The first sentence of a description, without its full stop.
+fn first_sentence(field: &Value) -> Option<&str> {
+    let text = field.get("description")?.as_str()?;
+    Some(text.split(['\n', ';']).next()?.trim_end_matches('.'))
 }

@@ -7,10 +7,16 @@ use super::layers::Layers;
 use super::matrix::{self, Variant};
 use super::references::parts;
 use super::suggest;
+use super::words::{any_of, kind_of, show};
 use lyceum_components::{Descriptor, Precision, Seeding, Sharding};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// What `precision` takes.
+const PRECISIONS: [&str; 3] = ["f32", "bf16", "f64"];
+/// More steps than this, each variant counted, are taken for a mistake.
+const MOST_STEPS: usize = 2_000;
 
 /// A step whose component is known.
 pub(crate) struct Written<'a> {
@@ -59,9 +65,27 @@ pub(crate) fn read<'a>(
     layers: &Layers,
     found: &mut Diagnostics,
 ) -> Vec<Written<'a>> {
+    if let Some(entry) = steps.entries().get(MOST_STEPS) {
+        let message = format!("there are {} steps", steps.entries().len());
+        let mistake = layers.mistake(&entry.key_origin, "too_many_steps", message);
+        found.push(mistake.label(format!("expected at most {MOST_STEPS}")));
+        return Vec::new();
+    }
     let mut names = BTreeMap::new();
     for entry in steps.entries() {
         variants_of(&entry.key, steps, layers, &mut names, &mut Vec::new());
+    }
+    let count: usize = names.values().map(Vec::len).sum();
+    if count > MOST_STEPS {
+        let message = format!("the steps have {count} variants in all");
+        let hint = "many runs of one experiment are a `[sweep]`";
+        let mistake = layers.mistake(&steps.origin, "too_many_variants", message);
+        found.push(
+            mistake
+                .label(format!("expected at most {MOST_STEPS}"))
+                .hint(Some(hint.into())),
+        );
+        return Vec::new();
     }
     steps
         .entries()
@@ -87,11 +111,12 @@ fn read_one<'a>(
         found.push(layers.mistake(header, "bad_step_name", message).label(label));
     }
     if !matches!(item.value, ItemValue::Table(_)) {
-        found.push(layers.mistake(
+        let mistake = layers.mistake(
             &item.origin,
             "wrong_type",
             format!("step `{name}` is not a table"),
-        ));
+        );
+        found.push(mistake.label("expected a table"));
         return None;
     }
     let component = component(name, item, header, registry, layers, found);
@@ -124,15 +149,22 @@ fn read_one<'a>(
             let mistake = layers.mistake(
                 &value.origin,
                 "unknown_value",
-                format!("`precision` of step `{name}`"),
+                format!("`precision` does not take {}", show(&value.to_json())),
             );
-            found.push(mistake.label("expected `f32` | `bf16` | `f64`"));
+            let near = suggest::nearest(value.as_str().unwrap_or_default(), PRECISIONS);
+            let hint = near.map(|near| format!("did you mean `{near}`?"));
+            found.push(
+                mistake
+                    .label(format!("expected {}", any_of(&PRECISIONS)))
+                    .hint(hint),
+            );
         }
         parsed
     });
     let when = item.get("when").and_then(|value| {
         if value.as_str().is_none() {
-            found.push(layers.mistake(&value.origin, "wrong_type", "`when` wants a string"));
+            let mistake = layers.mistake(&value.origin, "wrong_type", "`when` has the wrong type");
+            found.push(mistake.label(format!("expected a string, found {}", kind_of(&value.to_json()))));
         }
         Some((value.as_str()?, &value.origin))
     });
@@ -160,6 +192,23 @@ fn component(
     found: &mut Diagnostics,
 ) -> Option<&'static Descriptor> {
     let Some(used) = item.get("use") else {
+        // A key that holds the name of a component, or looks like it, is `use` misspelt.
+        let names_one = |entry: &&Entry| {
+            let text = entry.item.as_str();
+            text.is_some_and(|text| registry.iter().any(|component| component.name == text))
+        };
+        let near = |entry: &&Entry| suggest::nearest(&entry.key, ["use"]).is_some();
+        let entries = item.entries();
+        if let Some(entry) = entries.iter().find(names_one).or(entries.iter().find(near)) {
+            let message = format!("step `{name}` has no key `{}`", entry.key);
+            let mistake = layers.mistake(&entry.key_origin, "unknown_key", message);
+            found.push(
+                mistake
+                    .label("unknown key")
+                    .hint(Some("did you mean `use`?".into())),
+            );
+            return None;
+        }
         let mistake = layers.mistake(
             header,
             "missing_key",
@@ -173,7 +222,9 @@ fn component(
         return None;
     };
     let Some(text) = used.as_str() else {
-        found.push(layers.mistake(&used.origin, "wrong_type", "`use` wants the name of a component"));
+        let mistake = layers.mistake(&used.origin, "wrong_type", "`use` wants the name of a component");
+        let label = format!("expected a string, found {}", kind_of(&used.to_json()));
+        found.push(mistake.label(label));
         return None;
     };
     let component = registry.iter().find(|component| component.name == text);
@@ -199,8 +250,18 @@ fn whole_number(item: &Item, key: &str, least: u64, layers: &Layers, found: &mut
         _ => None,
     };
     if number.is_none() {
-        let mistake = layers.mistake(&value.origin, "wrong_type", format!("`{key}` of a step"));
-        found.push(mistake.label(format!("expected a whole number of at least {least}")));
+        let found_value = value.to_json();
+        let (code, what) = if found_value.is_i64() {
+            ("out_of_range", "is out of range")
+        } else {
+            ("wrong_type", "has the wrong type")
+        };
+        let message = format!("`{key}` {what}");
+        let label = format!(
+            "expected a whole number of at least {least}, found {}",
+            show(&found_value)
+        );
+        found.push(layers.mistake(&value.origin, code, message).label(label));
     }
     number
 }

@@ -1,5 +1,7 @@
 //! The nearest valid name.
 
+use std::cmp::Reverse;
+
 /// The candidate nearest to `wrong`, if one is near enough to be what was meant.
 pub(crate) fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = wrong.to_lowercase();
@@ -12,8 +14,15 @@ pub(crate) fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a 
             )
         })
         .filter(|(distance, candidate)| *distance <= (candidate.chars().count().max(3)) / 3)
-        .min_by_key(|(distance, candidate)| (*distance, candidate.len()))
+        // Of two as near, the one that shares more of its beginning and end is meant.
+        .min_by_key(|(distance, candidate)| (*distance, Reverse(shared(&lower, candidate)), candidate.len()))
         .map(|(_, candidate)| candidate)
+}
+
+/// How many characters two words share at the beginning and at the end.
+fn shared(one: &str, other: &str) -> usize {
+    let run = |pairs: &mut dyn Iterator<Item = (char, char)>| pairs.take_while(|(a, b)| a == b).count();
+    run(&mut one.chars().zip(other.chars())) + run(&mut one.chars().rev().zip(other.chars().rev()))
 }
 
 /// A hint that names the nearest candidate, or else all of them if they are few.

@@ -1,5 +1,6 @@
 //! What `[sweep]` may say.
 
+use super::document::DEEPEST;
 use super::grammar::{RandomSearch, Sweep};
 use super::item::{Entry, Item, ItemValue};
 use super::resolve::{Draft, Resolver};
@@ -83,6 +84,11 @@ impl Resolver<'_> {
     /// A path must begin with something that exists, and be something that tells points apart.
     fn sweep_path(&mut self, entry: &Entry, merged: &Item) {
         let parts: Vec<&str> = entry.key.split('.').collect();
+        if parts.len() > DEEPEST {
+            let message = format!("a swept path is more than {DEEPEST} tables deep");
+            self.found
+                .push(self.layers.mistake(&entry.key_origin, "too_deep", message));
+        }
         let steps = merged.get("steps").map(Item::entries).unwrap_or_default();
         let hint = match parts[..] {
             ["steps", step, _, ..] if steps.iter().any(|known| known.key == step) => return,

@@ -3,6 +3,7 @@
 use super::diagnostics::Diagnostics;
 use super::item::{Item, ItemValue, Origin};
 use super::layers::{self, Layers, Options};
+use super::profiles::with_profiles;
 use super::resolve::resolve;
 use super::resolved::Resolved;
 use lyceum_components::Descriptor;
@@ -46,8 +47,8 @@ impl Swept {
         options: &Options,
     ) -> Result<Self, Diagnostics> {
         let mut found = Diagnostics::default();
-        let (layers, merged) = layers::read(file, options, &mut found);
-        let base = resolve(file, registry, options, &layers, &merged, found)?;
+        let (layers, merged) = layers::read(file, None, options, &mut found);
+        let base = with_profiles(file, registry, options, &layers, &merged, found)?;
         let mut plain = merged.clone();
         if let ItemValue::Table(entries) = &mut plain.value {
             entries.retain(|entry| entry.key != "sweep");

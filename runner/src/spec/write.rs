@@ -12,7 +12,9 @@ pub fn to_toml(resolved: &Resolved) -> String {
         section(serde_json::to_value(&resolved.experiment)),
     );
     whole.insert("runtime".into(), section(serde_json::to_value(&resolved.runtime)));
-    whole.insert("steps".into(), steps(resolved));
+    let mut steps = steps(resolved);
+    let matrices = matrices(&mut steps);
+    whole.insert("steps".into(), steps);
     if !resolved.claims.is_empty() {
         whole.insert("claims".into(), section(serde_json::to_value(&resolved.claims)));
     }
@@ -20,7 +22,27 @@ pub fn to_toml(resolved: &Resolved) -> String {
         whole.insert("sweep".into(), section(serde_json::to_value(sweep)));
     }
     whole.insert("report".into(), section(serde_json::to_value(&resolved.report)));
-    toml::to_string_pretty(&Value::Object(whole)).expect("a spec read from TOML can be written as TOML")
+    let text = toml::to_string_pretty(&Value::Object(whole));
+    text.expect("a spec read from TOML can be written as TOML") + &matrices
+}
+
+/// Takes the matrices out of the steps and writes them, one line an axis: TOML's writer puts tables last, and the order of
+/// the axes is the order of the names of variants.
+fn matrices(steps: &mut Value) -> String {
+    let mut text = String::new();
+    for (step, written) in steps.as_object_mut().into_iter().flatten() {
+        let matrix = written.as_object_mut().and_then(|table| table.remove("matrix"));
+        let Some(Value::Object(axes)) = matrix else {
+            continue;
+        };
+        text.push_str(&format!("\n[steps.{step}.matrix]\n"));
+        for (key, values) in &axes {
+            let values =
+                toml::Value::try_from(values).expect("a matrix read from TOML can be written as TOML");
+            text.push_str(&format!("{} = {values}\n", Value::from(key.as_str())));
+        }
+    }
+    text
 }
 
 /// Every step as written, with the defaults of what neither it nor its matrix sets.
@@ -90,6 +112,7 @@ fn without_nulls(value: &Value) -> Value {
                     .collect(),
             )
         }
+        Value::Array(values) => Value::Array(values.iter().map(without_nulls).collect()),
         other => other.clone(),
     }
 }
