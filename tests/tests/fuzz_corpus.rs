@@ -137,7 +137,7 @@ fn changed(data: &[u8], other: &[u8], draw: &mut Draw) -> Vec<u8> {
 
 #[test]
 fn inputs_drawn_from_the_corpus_make_no_target_panic() {
-    for (name, target, count) in TARGETS {
+    for (name, target, count) in TARGETS.iter().filter(|(.., count)| *count > 0) {
         let corpus = corpus(name);
         let start = Instant::now();
         let mut draw = Draw(1);
