@@ -106,17 +106,17 @@ fn undisturbed() -> &'static Undisturbed {
 /// The kind of place an operation falls in: its word, and its path without what differs from run to run.
 fn window((word, path): &(String, String)) -> String {
     let name = path.rsplit('/').next().unwrap_or_default();
+    let name = match name {
+        _ if name.starts_with(".attempt") => "attempt",
+        _ if name.starts_with(".lock") => "lock",
+        _ if name.len() == 64 => "key",
+        name => name,
+    };
     let letters: String = name.chars().filter(|c| !c.is_ascii_digit()).take(14).collect();
     let place = ["scratch", "store", "runs"]
         .into_iter()
         .find(|place| path.contains(&format!("/{place}/")))
         .unwrap_or("home");
-    let hashed = name.len() > 60 || name.starts_with(".attempt") || name.starts_with(".lock");
-    let letters = if hashed {
-        letters.chars().take(5).collect()
-    } else {
-        letters
-    };
     format!("{place} {word} {letters}")
 }
 
