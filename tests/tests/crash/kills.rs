@@ -1,6 +1,6 @@
 //! `kill -9` and resuming.
 
-use super::{RUN, finish_and_compare, lab, run_with, undisturbed};
+use super::{RUN, finish_and_compare, lab, operations, run_with, undisturbed};
 use lyceum_tests::{Ended, Lab};
 use std::time::Duration;
 
@@ -43,9 +43,15 @@ fn spread(window: Window, count: usize) -> Vec<usize> {
     (0..count).map(|i| inside[i * inside.len() / count]).collect()
 }
 
-fn killed(lab: &Lab, n: usize, name: &str) {
-    let ended = run_with(lab, &format!("kill:{n}"));
-    assert_eq!(ended.code, None, "{name}: not killed at {n}: {}", ended.stderr);
+/// Kills a run at the n-th operation, and gives that operation's word and path.
+fn killed(lab: &Lab, n: usize) -> (String, String) {
+    let (fault, log) = (format!("kill:{n}"), lab.path("log"));
+    let log_path = log.to_str().expect("a plain path");
+    let environment = [("LYCEUM_FAULT", fault.as_str()), ("LYCEUM_FAULT_LOG", log_path)];
+    let ended = Ended::of(lab.start_with(&RUN, &environment));
+    assert_eq!(ended.code, None, "not killed at {n}: {}", ended.stderr);
+    let text = std::fs::read_to_string(log).expect("a log");
+    operations(&text).pop().expect("it died at an operation")
 }
 
 #[test]
@@ -55,7 +61,8 @@ fn killed_in_every_window_a_run_goes_on_to_the_same_bytes() {
         for n in spread(window, 7) {
             // A store of its own, so that the n-th operation is the one that the log tells of.
             let lab = lab();
-            killed(&lab, n, window.0);
+            let (word, path) = killed(&lab, n);
+            assert!((window.1)(&word, &path), "{} was missed: {word} {path}", window.0);
             // Killed once more on what was left, somewhere in the beginning of what is still to do.
             let again = run_with(&lab, &format!("kill:{}", 20 + n % 13));
             assert!(matches!(again.code, None | Some(0)), "{}", again.stderr);
@@ -83,7 +90,7 @@ fn killed_at_any_time_a_run_goes_on_to_the_same_bytes() {
 fn resumed_with_other_thread_counts_training_gives_the_same_bytes() {
     for (n, threads) in spread(WINDOWS[1], 4).into_iter().zip(["1", "2", "1", "2"]) {
         let lab = lab();
-        killed(&lab, n + 1, "after a checkpoint");
+        killed(&lab, n + 1);
         let child = lab.start_with(&RUN, &[("RAYON_NUM_THREADS", threads)]);
         Ended::of(child).exits(0);
         assert_eq!(lab.hashes(), undisturbed().hashes, "{threads} threads, {n}");

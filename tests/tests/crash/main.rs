@@ -92,15 +92,20 @@ fn undisturbed() -> &'static Undisturbed {
         let log = [("LYCEUM_FAULT_LOG", log.to_str().expect("a plain path"))];
         Ended::of(lab.start_with(&RUN, &log)).exits(0);
         let text = std::fs::read_to_string(lab.path("log")).expect("a log");
-        let operation = |line: &str| {
-            let mut parts = line.splitn(3, ' ').skip(1).map(str::to_owned);
-            Some((parts.next()?, parts.next()?))
-        };
         Undisturbed {
             hashes: lab.hashes(),
-            operations: text.lines().filter_map(operation).collect(),
+            operations: operations(&text),
         }
     })
+}
+
+/// Word and path of every operation in a log.
+fn operations(log: &str) -> Vec<(String, String)> {
+    let operation = |line: &str| {
+        let mut parts = line.splitn(3, ' ').skip(1).map(str::to_owned);
+        Some((parts.next()?, parts.next()?))
+    };
+    log.lines().filter_map(operation).collect()
 }
 
 /// The kind of place an operation falls in: its word, and its path without what differs from run to run.
