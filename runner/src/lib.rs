@@ -5,6 +5,7 @@
     allow(clippy::disallowed_methods, reason = "tests lay out files as users do")
 )]
 
+pub mod check;
 pub mod claims;
 pub mod cli;
 pub mod compare;

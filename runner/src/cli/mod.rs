@@ -3,6 +3,7 @@
 //! A verb writes data to stdout and talk to stderr, and says how it ended. A closed pipe is a quiet end.
 
 mod advice;
+mod check;
 mod compare;
 mod completions;
 mod components;
@@ -39,6 +40,7 @@ enum Verb {
     Plan(plan::Arguments),
     Run(run::Arguments),
     Sweep(sweep::Arguments),
+    Check(check::Arguments),
     Runs(runs::Arguments),
     Show(show::Arguments),
     Report(report::Arguments),
@@ -69,6 +71,7 @@ pub fn main() -> Exit {
         Verb::Plan(arguments) => plan::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Sweep(arguments) => sweep::run(&arguments),
+        Verb::Check(arguments) => check::run(&arguments),
         Verb::Runs(arguments) => runs::run(&arguments),
         Verb::Show(arguments) => show::run(&arguments),
         Verb::Report(arguments) => report::run(&arguments),

@@ -61,6 +61,14 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
             return Exit::Interrupted;
         }
         show_error(&format!("step `{step}`: "), error);
+        if arguments.format == Format::Json {
+            let failed =
+                serde_json::json!({ "step": step, "code": error.code(), "message": error.to_string() });
+            print(&format!(
+                "{:#}\n",
+                serde_json::json!({ "run": ended.record.id, "failed": failed })
+            ));
+        }
         return if error.code() == execute::UNEXPECTED {
             Exit::Wrong
         } else {

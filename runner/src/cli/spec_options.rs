@@ -27,4 +27,18 @@ impl SpecOptions {
             ..Options::from_environment()
         }
     }
+
+    /// The same flags for another call of this program.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let profile = self
+            .profile
+            .iter()
+            .flat_map(|name| ["--profile".to_owned(), name.clone()]);
+        let sets = self.sets.iter().flat_map(|set| ["--set".to_owned(), set.clone()]);
+        let allow = self
+            .allow
+            .iter()
+            .flat_map(|dir| ["--allow".to_owned(), dir.display().to_string()]);
+        profile.chain(sets).chain(allow).collect()
+    }
 }

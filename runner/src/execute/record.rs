@@ -271,6 +271,7 @@ mod tests {
             cpu: "x".into(),
             steps: vec![StepRecord {
                 id: "student[uniform]".into(),
+                location: "train.lm/ab".into(),
                 measures: [("loss".to_owned(), 0.1)].into(),
                 ..StepRecord::default()
             }],

@@ -188,8 +188,8 @@ mod tests {
         );
         std::fs::write(folder.path().join("secret"), "x").unwrap();
         for (source, why) in [
-            ("{% include 'secret' %}", "does not exist"),
-            ("{% include '/etc/passwd' %}", "does not exist"),
+            ("{% include 'secret' %}", "template not found"),
+            ("{% include '/etc/passwd' %}", "template not found"),
             (
                 "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}",
                 "fuel",
@@ -202,7 +202,7 @@ mod tests {
             assert!(error.contains(why), "{source}: {error}");
         }
         let long = format!("{{% for i in range(9000) %}}{}{{% endfor %}}", "x".repeat(10_000));
-        assert!(ends(&long).unwrap_err().contains("64 MiB") || ends(&long).is_err());
+        assert!(ends(&long).unwrap_err().contains("write"));
         assert!(ends(&"x".repeat(1 << 21)).unwrap_err().contains("1 MiB"));
     }
 }

@@ -32,6 +32,7 @@ mod write;
 pub(crate) use claims::metric_parts;
 pub use codes::CODES;
 pub use confine::find_root;
+pub(crate) use diagnostics::Source;
 pub use diagnostics::{Diagnostic, Diagnostics};
 pub use grammar::{Claim, Experiment, RandomSearch, Report, Runtime, Sweep, experiment_schema};
 pub use layers::Options;
