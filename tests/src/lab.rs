@@ -107,6 +107,7 @@ impl Lab {
             .current_dir(self.folder.path())
             .env_remove("LYCEUM_DATA")
             .env_remove("LYCEUM_HOME")
+            .env_remove("GITHUB_ACTIONS")
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -123,7 +124,7 @@ impl Lab {
     /// SHA-256 of every file of every artifact, by path in the store.
     pub fn hashes(&self) -> BTreeMap<String, String> {
         let store = self.path(".lyceum/store");
-        let paths = files(&store).into_iter().map(|path| {
+        let paths = files_under(&store).into_iter().map(|path| {
             let name = path.strip_prefix(&store).expect("a file in the store");
             (name.to_string_lossy().into_owned(), path.clone())
         });
@@ -162,9 +163,16 @@ pub fn list(folder: &Path) -> Vec<String> {
     names
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
+/// Every file under a folder.
+pub fn files_under(folder: &Path) -> Vec<PathBuf> {
     let paths = list(folder).into_iter().map(|name| folder.join(name));
     paths
-        .flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] })
+        .flat_map(|path| {
+            if path.is_dir() {
+                files_under(&path)
+            } else {
+                vec![path]
+            }
+        })
         .collect()
 }

@@ -6,5 +6,5 @@ mod lab;
 mod sha256;
 
 pub use golden::{Golden, Node, assert_close};
-pub use lab::{Ended, Lab, list};
+pub use lab::{Ended, Lab, files_under, list};
 pub use sha256::sha256;

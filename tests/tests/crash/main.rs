@@ -4,8 +4,10 @@
 #![cfg(unix)]
 
 mod faults;
+mod full;
 mod kills;
 mod refusals;
+mod resume;
 
 use lyceum_tests::{Ended, Lab};
 use std::collections::BTreeMap;
