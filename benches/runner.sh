@@ -34,7 +34,7 @@ grid = { "steps.chosen.keep" = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0
 TOML
 best "plan --sweep, 200 points of the quickstart" "$lyceum" plan sweep.toml --sweep
 
-head -c 1000000000 /dev/urandom | base64 -w 4000 | head -c 1000000000 > large.txt
+head -c 748000000 /dev/urandom | base64 -w 4000 > large.txt
 cat > large.toml <<'TOML'
 [experiment]
 name = "large"
