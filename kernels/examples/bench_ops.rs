@@ -6,7 +6,9 @@
 use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, Int, Tensor, activation};
-use lyceum_kernels::{AdamW, adamw_step, causal_attention, linear_cross_entropy, rms_norm, rope, swiglu};
+use lyceum_kernels::{
+    AdamW, Mask, Pairing, adamw_step, attention, linear_cross_entropy, rms_norm, rope, swiglu,
+};
 
 /// A small decoder's sizes.
 const B: usize = 16;
@@ -63,17 +65,24 @@ fn main() {
         backward(hidden.clone() * scale * weight.clone().unsqueeze());
     });
     time("rope", || {
-        backward(rope(q.clone(), angles.clone().cos(), angles.clone().sin()));
+        backward(rope(
+            q.clone(),
+            angles.clone().cos(),
+            angles.clone().sin(),
+            Pairing::Halves,
+        ));
     });
-    time("causal_attention", || {
-        backward(causal_attention(q.clone(), k.clone(), v.clone(), 0.2));
+    time("attention", || {
+        backward(attention(q.clone(), k.clone(), v.clone(), 0.2, &Mask::default()));
     });
     time("  burn, without a mask", || {
         let [q, k, v] = [&q, &k, &v].map(|x| x.clone().swap_dims(1, 2));
         backward(activation::softmax(q.matmul(k.swap_dims(2, 3)) * 0.2, 3).matmul(v));
     });
     time("linear_cross_entropy", || {
-        backward(linear_cross_entropy(hidden.clone(), head.clone(), targets.clone(), ones.clone()).loss);
+        backward(
+            linear_cross_entropy(hidden.clone(), head.clone(), None, targets.clone(), ones.clone()).loss,
+        );
     });
     time("  burn", || {
         let log_p = activation::log_softmax(hidden.clone().matmul(head.clone().transpose()), 1);

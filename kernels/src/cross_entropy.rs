@@ -7,6 +7,7 @@ use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
 use crate::flex::{self, Plain};
+use crate::linear;
 use crate::matrix::{View, multiply_parallel};
 use crate::simd::{exponentials, vectorised};
 
@@ -25,79 +26,100 @@ pub struct CrossEntropy {
     pub nll_n: Tensor<1>,
 }
 
-/// Weighted cross-entropy of `targets_n` under `softmax(hidden · headᵀ)`.
+/// Weighted cross-entropy of `targets_n` under `softmax(hidden · headᵀ + bias)`.
 ///
-/// Gradients reach `hidden_nd` and `head_vd`; the weights are constants. The backward pass is worked out together with the
+/// Gradients reach `hidden_nd`, `head_vd` and `bias_v`; the weights are constants. The backward pass is worked out together with the
 /// forward one, chunk by chunk (`∂loss/∂logits = weight · (softmax − onehot)`), and handed to the graph as the gradient of
 /// a linear function, so no logits outlive their chunk.
 ///
 /// # Shapes
-/// `hidden_nd`: `[n, d]`, `head_vd`: `[v, d]`, `targets_n` and `weights_n`: `[n]`.
+/// `hidden_nd`: `[n, d]`, `head_vd`: `[v, d]`, `bias_v`: `[v]`, `targets_n` and `weights_n`: `[n]`.
 pub fn linear_cross_entropy(
     hidden_nd: Tensor<2>,
     head_vd: Tensor<2>,
+    bias_v: Option<Tensor<1>>,
     targets_n: Tensor<1, Int>,
     weights_n: Tensor<1>,
 ) -> CrossEntropy {
     if !hidden_nd.device().is_autodiff() {
-        let nll_n = linear_nll(hidden_nd, head_vd, targets_n);
+        let nll_n = linear_nll(hidden_nd, head_vd, bias_v, targets_n);
         return CrossEntropy {
             loss: (nll_n.clone() * weights_n).sum(),
             nll_n,
         };
     }
-    let (nll_n, hidden_gradient_nd, head_gradient_vd) = gradients(
+    let gradients = gradients(
         hidden_nd.clone().without_autodiff(),
         head_vd.clone().without_autodiff(),
+        bias_v.clone().map(Tensor::without_autodiff),
         targets_n.without_autodiff(),
         weights_n.clone().without_autodiff(),
     );
+    let nll_n = gradients.nll_n;
     let value = (nll_n.clone() * weights_n.without_autodiff()).sum().autodiff();
-    let linear =
-        (hidden_nd * hidden_gradient_nd.autodiff()).sum() + (head_vd * head_gradient_vd.autodiff()).sum();
+    let mut linear =
+        (hidden_nd * gradients.hidden_nd.autodiff()).sum() + (head_vd * gradients.head_vd.autodiff()).sum();
+    if let (Some(bias_v), Some(gradient_v)) = (bias_v, gradients.bias_v) {
+        linear = linear + (bias_v * gradient_v.autodiff()).sum();
+    }
     // The linear function's own value is subtracted again: only its gradient is wanted.
     let loss = linear.clone() - linear.detach() + value;
     CrossEntropy { loss, nll_n }
+}
+
+/// Negative log-likelihoods and the weighted sum's gradients.
+struct Gradients {
+    nll_n: Tensor<1>,
+    hidden_nd: Tensor<2>,
+    head_vd: Tensor<2>,
+    /// Where there is a bias.
+    bias_v: Option<Tensor<1>>,
 }
 
 /// Negative log-likelihoods, and the weighted sum's gradients with respect to hidden states and head; outside the graph.
 fn gradients(
     hidden_nd: Tensor<2>,
     head_vd: Tensor<2>,
+    bias_v: Option<Tensor<1>>,
     targets_n: Tensor<1, Int>,
     weights_n: Tensor<1>,
-) -> (Tensor<1>, Tensor<2>, Tensor<2>) {
+) -> Gradients {
     if !flex::is_fused(&hidden_nd) {
-        return reference_gradients(hidden_nd, head_vd, targets_n, weights_n);
+        return reference_gradients(hidden_nd, head_vd, bias_v, targets_n, weights_n);
     }
-    let (nll_n, hidden_nd, head_vd) = Dispatch::fused_nll_gradients(
-        hidden_nd.into_dispatch(),
+    let biased = bias_v.is_some();
+    let (nll_n, hidden_nd, head_vd, bias_v) = Dispatch::fused_nll_gradients(
+        hidden_nd.clone().into_dispatch(),
         head_vd.into_dispatch(),
+        flex::or_empty(bias_v, &hidden_nd).into_dispatch(),
         targets_n.into_dispatch(),
         weights_n.into_dispatch(),
     );
-    (
-        Tensor::from_dispatch(nll_n),
-        Tensor::from_dispatch(hidden_nd),
-        Tensor::from_dispatch(head_vd),
-    )
+    Gradients {
+        nll_n: Tensor::from_dispatch(nll_n),
+        hidden_nd: Tensor::from_dispatch(hidden_nd),
+        head_vd: Tensor::from_dispatch(head_vd),
+        bias_v: biased.then(|| Tensor::from_dispatch(bias_v)),
+    }
 }
 
 /// [`gradients`] composed of burn's operations.
 fn reference_gradients(
     hidden_nd: Tensor<2>,
     head_vd: Tensor<2>,
+    bias_v: Option<Tensor<1>>,
     targets_n: Tensor<1, Int>,
     weights_n: Tensor<1>,
-) -> (Tensor<1>, Tensor<2>, Tensor<2>) {
+) -> Gradients {
     let mut nll = Vec::new();
     let mut hidden_gradients = Vec::new();
     let mut head_gradient_vd = head_vd.zeros_like();
+    let mut bias_gradient_v = bias_v.as_ref().map(Tensor::zeros_like);
     for (start, rows) in chunks(hidden_nd.dims()[0], head_vd.dims()[0]) {
         let x_cd = hidden_nd.clone().narrow(0, start, rows);
         let target_c1 = targets_n.clone().narrow(0, start, rows).unsqueeze_dim::<2>(1);
         let weight_c1 = weights_n.clone().narrow(0, start, rows).unsqueeze_dim::<2>(1);
-        let log_p_cv = log_softmax(x_cd.clone().matmul(head_vd.clone().transpose()), 1);
+        let log_p_cv = log_softmax(logits(x_cd.clone(), head_vd.clone(), bias_v.clone()), 1);
         nll.push(
             log_p_cv
                 .clone()
@@ -112,38 +134,58 @@ fn reference_gradients(
             IndexingUpdateOp::Add,
         );
         hidden_gradients.push(gradient_cv.clone().matmul(head_vd.clone()));
+        bias_gradient_v =
+            bias_gradient_v.map(|sum_v| sum_v + gradient_cv.clone().sum_dim(0).squeeze_dim::<1>(0));
         head_gradient_vd = head_gradient_vd + gradient_cv.transpose().matmul(x_cd);
     }
-    (
-        Tensor::cat(nll, 0),
-        Tensor::cat(hidden_gradients, 0),
-        head_gradient_vd,
-    )
+    Gradients {
+        nll_n: Tensor::cat(nll, 0),
+        hidden_nd: Tensor::cat(hidden_gradients, 0),
+        head_vd: head_gradient_vd,
+        bias_v: bias_gradient_v,
+    }
 }
 
-/// Negative log-likelihood in nats of `targets_n` under `softmax(hidden · headᵀ)`, without gradients.
+/// `x · headᵀ + bias`.
+fn logits(x_nd: Tensor<2>, head_vd: Tensor<2>, bias_v: Option<Tensor<1>>) -> Tensor<2> {
+    linear::reference(x_nd, head_vd.transpose(), bias_v)
+}
+
+/// Negative log-likelihood in nats of `targets_n` under `softmax(hidden · headᵀ + bias)`, without gradients. The head may
+/// be bfloat16.
 ///
 /// # Shapes
 /// As in [`linear_cross_entropy`]; the result is `[n]`.
-pub fn linear_nll(hidden_nd: Tensor<2>, head_vd: Tensor<2>, targets_n: Tensor<1, Int>) -> Tensor<1> {
+pub fn linear_nll(
+    hidden_nd: Tensor<2>,
+    head_vd: Tensor<2>,
+    bias_v: Option<Tensor<1>>,
+    targets_n: Tensor<1, Int>,
+) -> Tensor<1> {
     let (hidden_nd, head_vd) = (hidden_nd.without_autodiff(), head_vd.without_autodiff());
-    let targets_n = targets_n.without_autodiff();
-    if !flex::is_fused(&hidden_nd) {
-        return reference_nll(hidden_nd, head_vd, targets_n);
+    let (bias_v, targets_n) = (bias_v.map(Tensor::without_autodiff), targets_n.without_autodiff());
+    if !flex::is_fused(&hidden_nd) || head_vd.dtype() != DType::F32 {
+        return reference_nll(hidden_nd, head_vd, bias_v, targets_n);
     }
     Tensor::from_dispatch(Dispatch::fused_nll(
-        hidden_nd.into_dispatch(),
+        hidden_nd.clone().into_dispatch(),
         head_vd.into_dispatch(),
+        flex::or_empty(bias_v, &hidden_nd).into_dispatch(),
         targets_n.into_dispatch(),
     ))
 }
 
 /// [`linear_nll`] composed of burn's operations.
-fn reference_nll(hidden_nd: Tensor<2>, head_vd: Tensor<2>, targets_n: Tensor<1, Int>) -> Tensor<1> {
+fn reference_nll(
+    hidden_nd: Tensor<2>,
+    head_vd: Tensor<2>,
+    bias_v: Option<Tensor<1>>,
+    targets_n: Tensor<1, Int>,
+) -> Tensor<1> {
     let parts = chunks(hidden_nd.dims()[0], head_vd.dims()[0]).map(|(start, rows)| {
         let x_cd = hidden_nd.clone().narrow(0, start, rows);
         let target_c1 = targets_n.clone().narrow(0, start, rows).unsqueeze_dim::<2>(1);
-        log_softmax(x_cd.matmul(head_vd.clone().transpose()), 1)
+        log_softmax(logits(x_cd, head_vd.clone(), bias_v.clone()), 1)
             .gather(1, target_c1)
             .neg()
             .squeeze_dim::<1>(1)
@@ -165,10 +207,16 @@ fn chunks(n: usize, v: usize) -> impl Iterator<Item = (usize, usize)> {
 }
 
 /// The fused body of [`linear_nll`].
-pub(crate) fn flex_nll(hidden: &FlexTensor, head: &FlexTensor, targets: &FlexTensor) -> FlexTensor {
+pub(crate) fn flex_nll(
+    hidden: &FlexTensor,
+    head: &FlexTensor,
+    bias: &FlexTensor,
+    targets: &FlexTensor,
+) -> FlexTensor {
     let ([n, d], [v, _]) = (flex::dims(hidden), flex::dims(head));
     let (hidden, head, targets) = (hidden.to_contiguous(), head.to_contiguous(), indices(targets, v));
     let (xs, w) = (hidden.storage::<f32>(), View::new(head.storage::<f32>(), v, d, d));
+    let bias = bias.to_contiguous();
     let mut nll = vec![0.0; n];
     let mut logits = vec![0.0; chunk_rows(v).min(n) * v];
     for (start, rows) in chunks(n, v) {
@@ -183,7 +231,9 @@ pub(crate) fn flex_nll(hidden: &FlexTensor, head: &FlexTensor, targets: &FlexTen
             .par_chunks_mut(ROWS)
             .zip(logits.par_chunks_mut(ROWS * v))
             .zip(targets[start..start + rows].par_chunks(ROWS))
-            .for_each(|((nll, logits), targets)| softmax_rows(nll, logits, targets, None));
+            .for_each(|((nll, logits), targets)| {
+                softmax_rows(nll, logits, bias.storage(), targets, None);
+            });
     }
     flex::tensor(nll, Shape::new([n]))
 }
@@ -192,18 +242,17 @@ pub(crate) fn flex_nll(hidden: &FlexTensor, head: &FlexTensor, targets: &FlexTen
 pub(crate) fn flex_nll_gradients(
     hidden: &FlexTensor,
     head: &FlexTensor,
+    bias: &FlexTensor,
     targets: &FlexTensor,
     weights: &FlexTensor,
-) -> (FlexTensor, FlexTensor, FlexTensor) {
+) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
     let ([n, d], [v, _]) = (flex::dims(hidden), flex::dims(head));
     let (hidden, head, targets) = (hidden.to_contiguous(), head.to_contiguous(), indices(targets, v));
-    let weights = weights.to_contiguous();
-    let (xs, w, weights) = (
-        hidden.storage::<f32>(),
-        View::new(head.storage(), v, d, d),
-        weights.storage::<f32>(),
-    );
+    let (bias, weights) = (bias.to_contiguous(), weights.to_contiguous());
+    let (xs, w) = (hidden.storage::<f32>(), View::new(head.storage(), v, d, d));
+    let (bias, weights) = (bias.storage::<f32>(), weights.storage::<f32>());
     let (mut nll, mut by_hidden, mut by_head) = (vec![0.0; n], vec![0.0; n * d], vec![0.0; v * d]);
+    let mut by_bias = vec![0.0; bias.len()];
     let mut logits = vec![0.0; chunk_rows(v).min(n) * v];
     for (start, rows) in chunks(n, v) {
         let range = start..start + rows;
@@ -218,8 +267,11 @@ pub(crate) fn flex_nll_gradients(
                     .zip(weights[range].par_chunks(ROWS)),
             )
             .for_each(|((nll, logits), (targets, weights))| {
-                softmax_rows(nll, logits, targets, Some(weights));
+                softmax_rows(nll, logits, bias, targets, Some(weights));
             });
+        if !bias.is_empty() {
+            add_rows(&mut by_bias, logits);
+        }
         let by_logits = View::new(logits, rows, v, v);
         multiply_parallel(&mut by_hidden[start * d..(start + rows) * d], false, by_logits, w);
         multiply_parallel(&mut by_head, true, by_logits.transposed(), x);
@@ -229,6 +281,7 @@ pub(crate) fn flex_nll_gradients(
         flex::tensor(nll, Shape::new([n])),
         tensor(by_hidden, [n, d]),
         tensor(by_head, [v, d]),
+        flex::tensor(by_bias, Shape::new([bias.len()])),
     )
 }
 
@@ -256,10 +309,16 @@ fn indices(targets: &FlexTensor, v: usize) -> Vec<usize> {
 }
 
 vectorised! {
-    /// Negative log-likelihoods of some rows; with weights, the logits become the loss's gradient by them.
-    fn softmax_rows<FMA>(nll: &mut [f32], logits: &mut [f32], targets: &[usize], weights: Option<&[f32]>) {
+    /// Negative log-likelihoods of some rows; with weights, the logits become the loss's gradient by them. An empty bias
+    /// is none.
+    fn softmax_rows<FMA>(
+        nll: &mut [f32], logits: &mut [f32], bias: &[f32], targets: &[usize], weights: Option<&[f32]>,
+    ) {
         let v = logits.len() / nll.len();
         for (i, row) in logits.chunks_exact_mut(v).enumerate() {
+            for (value, bias) in row.iter_mut().zip(bias) {
+                *value += bias;
+            }
             let target = row[targets[i]];
             let (max, sum) = exponentials::<FMA>(row);
             nll[i] = (max - target) + sum.ln();
@@ -269,6 +328,17 @@ vectorised! {
                     *value *= scale;
                 }
                 row[targets[i]] -= weights[i];
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// Adds every row to `sum`, in order.
+    fn add_rows<FMA>(sum: &mut [f32], rows: &[f32]) {
+        for row in rows.chunks_exact(sum.len()) {
+            for (sum, value) in sum.iter_mut().zip(row) {
+                *sum += value;
             }
         }
     }

@@ -25,6 +25,11 @@ pub(crate) fn is_fused<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.dtype() == DType::F32 && matches!(device.as_dispatch(), DispatchDevice::Flex(_))
 }
 
+/// An optional operand beside `x`; none is an empty one, since operations of a backend take no options.
+pub(crate) fn or_empty<const D: usize>(operand: Option<Tensor<1>>, x: &Tensor<D>) -> Tensor<1> {
+    operand.unwrap_or_else(|| Tensor::zeros([0], (&x.device(), x.dtype())))
+}
+
 /// A contiguous tensor of these values.
 pub(crate) fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
@@ -157,15 +162,22 @@ pub(crate) trait Plain: Backend {
     fn fused_nll(
         hidden: FloatTensor<Self>,
         head: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
         targets: IntTensor<Self>,
     ) -> FloatTensor<Self>;
-    /// The negative log-likelihoods and the gradients of hidden states and head.
+    /// The negative log-likelihoods and the gradients of hidden states, head and bias.
     fn fused_nll_gradients(
         hidden: FloatTensor<Self>,
         head: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
         targets: IntTensor<Self>,
         weights: FloatTensor<Self>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    ) -> (
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+    );
     fn fused_adamw(
         parameter: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
@@ -176,17 +188,18 @@ pub(crate) trait Plain: Backend {
 }
 
 impl Plain for Flex {
-    fn fused_nll(hidden: FlexTensor, head: FlexTensor, targets: FlexTensor) -> FlexTensor {
-        crate::cross_entropy::flex_nll(&hidden, &head, &targets)
+    fn fused_nll(hidden: FlexTensor, head: FlexTensor, bias: FlexTensor, targets: FlexTensor) -> FlexTensor {
+        crate::cross_entropy::flex_nll(&hidden, &head, &bias, &targets)
     }
 
     fn fused_nll_gradients(
         hidden: FlexTensor,
         head: FlexTensor,
+        bias: FlexTensor,
         targets: FlexTensor,
         weights: FlexTensor,
-    ) -> (FlexTensor, FlexTensor, FlexTensor) {
-        crate::cross_entropy::flex_nll_gradients(&hidden, &head, &targets, &weights)
+    ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
+        crate::cross_entropy::flex_nll_gradients(&hidden, &head, &bias, &targets, &weights)
     }
 
     fn fused_adamw(

@@ -12,20 +12,30 @@
 #![allow(unsafe_code)]
 
 mod adamw;
+mod append;
 mod attention;
 mod cross_entropy;
 mod flex;
+mod gelu;
+mod layer_norm;
+mod linear;
 mod matrix;
 mod rms_norm;
 mod rope;
+mod row_linear;
 mod simd;
 mod swiglu;
 #[cfg(test)]
 mod testing;
 
 pub use adamw::{AdamW, adamw_step};
-pub use attention::causal_attention;
+pub use append::append;
+pub use attention::{Mask, Row, attention};
 pub use cross_entropy::{CrossEntropy, linear_cross_entropy, linear_nll};
+pub use gelu::{Gelu, gelu};
+pub use layer_norm::layer_norm;
+pub use linear::linear;
 pub use rms_norm::rms_norm;
-pub use rope::rope;
+pub use rope::{Pairing, rope};
+pub use row_linear::{Orientation, row_linear};
 pub use swiglu::swiglu;

@@ -1,5 +1,4 @@
-//! Rotary position embedding in the rotate-half form (Su et al. 2021, eq. 34, with the pairs `(i, i + d/2)` that Hugging
-//! Face's llama uses, not the interleaved pairs of the paper).
+//! Rotary position embedding (Su et al. 2021, eq. 34), of whole heads or their first part, in both orders of pairs.
 
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
@@ -9,39 +8,61 @@ use rayon::prelude::*;
 use crate::flex::{self, Differentiable, Operation};
 use crate::simd::{multiply_add, vectorised};
 
-/// Rotates each head's vector by its position's angles, which are constants.
+/// Which two elements of a head's rotated part turn together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pairing {
+    /// `(i, i + r)` (rotate-half, as in llama and gpt-neox).
+    Halves,
+    /// `(2i, 2i + 1)` (as in the paper and gpt-j).
+    Interleaved,
+}
+
+/// Rotates the first `2·r` elements of each head's vector by its position's angles, which are constants; the others pass.
 ///
 /// # Shapes
-/// `x_bthd`: `[b, t, h, d]` with even `d`; `cos_td`, `sin_td`: `[t, d/2]`, the angle of pair `i` at each position.
-pub fn rope(x_bthd: Tensor<4>, cos_td: Tensor<2>, sin_td: Tensor<2>) -> Tensor<4> {
-    let [_, t, _, d] = x_bthd.dims();
-    assert!(d % 2 == 0, "the width of a head is even");
+/// `x_bthd`: `[b, t, h, d]`; `cos_tr`, `sin_tr`: `[t, r]` with `2·r ≤ d`, the angle of pair `i` at each position.
+pub fn rope(x_bthd: Tensor<4>, cos_tr: Tensor<2>, sin_tr: Tensor<2>, pairing: Pairing) -> Tensor<4> {
+    let ([_, t, _, d], [_, r]) = (x_bthd.dims(), cos_tr.dims());
+    assert!(2 * r <= d, "the rotated part fits the head");
     assert_eq!(
-        (cos_td.dims(), sin_td.dims()),
-        ([t, d / 2], [t, d / 2]),
+        (cos_tr.dims(), sin_tr.dims()),
+        ([t, r], [t, r]),
         "one angle for each position and pair"
     );
-    if !flex::is_fused(&x_bthd) {
-        return reference(x_bthd, cos_td, sin_td);
+    if !flex::is_fused(&x_bthd) || pairing == Pairing::Interleaved || 2 * r < d {
+        return reference(x_bthd, cos_tr, sin_tr, pairing);
     }
     Tensor::from_dispatch(Dispatch::fused_rope(
         x_bthd.into_dispatch(),
-        cos_td.into_dispatch(),
-        sin_td.into_dispatch(),
+        cos_tr.into_dispatch(),
+        sin_tr.into_dispatch(),
     ))
 }
 
 /// The operation composed of burn's.
-pub(crate) fn reference(x_bthd: Tensor<4>, cos_td: Tensor<2>, sin_td: Tensor<2>) -> Tensor<4> {
-    let [_, t, _, d] = x_bthd.dims();
-    let half = d / 2;
-    let cos: Tensor<4> = cos_td.reshape([1, t, 1, half]);
-    let sin: Tensor<4> = sin_td.reshape([1, t, 1, half]);
-    let left = x_bthd.clone().narrow(3, 0, half);
-    let right = x_bthd.narrow(3, half, half);
+pub(crate) fn reference(
+    x_bthd: Tensor<4>,
+    cos_tr: Tensor<2>,
+    sin_tr: Tensor<2>,
+    pairing: Pairing,
+) -> Tensor<4> {
+    let ([b, t, h, d], [_, r]) = (x_bthd.dims(), cos_tr.dims());
+    let rotated = x_bthd.clone().narrow(3, 0, 2 * r);
+    // Pairs along the last but one axis or the last.
+    let (shape, axis) = match pairing {
+        Pairing::Halves => ([b, t, h, 2, r], 3),
+        Pairing::Interleaved => ([b, t, h, r, 2], 4),
+    };
+    let pairs = rotated.reshape(shape);
+    let [cos, sin] = [cos_tr, sin_tr].map(|x_tr| x_tr.reshape([1, t, 1, r]).unsqueeze_dim::<5>(axis));
+    let [left, right] = [0, 1].map(|side| pairs.clone().narrow(axis, side, 1));
     let rotated_left = left.clone() * cos.clone() - right.clone() * sin.clone();
     let rotated_right = right * cos + left * sin;
-    Tensor::cat(vec![rotated_left, rotated_right], 3)
+    let rotated = Tensor::cat(vec![rotated_left, rotated_right], axis).reshape([b, t, h, 2 * r]);
+    if 2 * r == d {
+        return rotated;
+    }
+    Tensor::cat(vec![rotated, x_bthd.narrow(3, 2 * r, d - 2 * r)], 3)
 }
 
 /// The fused body.
@@ -121,6 +142,7 @@ mod tests {
                     x,
                     tensor(&cos, [t, d / 2], dtype, false),
                     tensor(&sin, [t, d / 2], dtype, false),
+                    Pairing::Halves,
                 )
             });
         }

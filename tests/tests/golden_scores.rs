@@ -21,7 +21,12 @@ fn token_nll(logits: &Node, batch: &Batch, vocab: usize, dtype: DType) -> Vec<f6
         |values, shape: [usize; 2]| Tensor::<2>::from_data(TensorData::new(values, shape), (&device, dtype));
     let targets = TensorData::new(batch.labels.clone(), [rows]);
     let targets = Tensor::<1, Int>::from_data(targets, &device);
-    let nll = linear_nll(float(flat, [rows, vocab]), float(unit, [vocab, vocab]), targets);
+    let nll = linear_nll(
+        float(flat, [rows, vocab]),
+        float(unit, [vocab, vocab]),
+        None,
+        targets,
+    );
     nll.into_data().iter::<f64>().collect()
 }
 

@@ -7,7 +7,7 @@ use crate::Precision;
 use crate::random::Stream;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorCreationOptions, TensorData};
-use lyceum_kernels::{causal_attention, rms_norm, rope, swiglu};
+use lyceum_kernels::{Mask, Pairing, attention, rms_norm, rope, swiglu};
 
 /// A decoder language model.
 #[derive(Module, Debug)]
@@ -182,10 +182,16 @@ impl Layer {
                 .narrow(1, first * head_dim, count * head_dim)
                 .reshape([b, t, count, head_dim])
         };
-        let q_bthd = rope(part(0, heads), cos_td.clone(), sin_td.clone());
-        let k_btgd = rope(part(heads, groups), cos_td.clone(), sin_td.clone());
+        let q_bthd = rope(part(0, heads), cos_td.clone(), sin_td.clone(), Pairing::Halves);
+        let k_btgd = rope(
+            part(heads, groups),
+            cos_td.clone(),
+            sin_td.clone(),
+            Pairing::Halves,
+        );
         let v_btgd = part(heads + groups, groups);
-        let mixed_nd = causal_attention(q_bthd, k_btgd, v_btgd, (head_dim as f64).powf(-0.5)).reshape([n, d]);
+        let scale = (head_dim as f64).powf(-0.5);
+        let mixed_nd = attention(q_bthd, k_btgd, v_btgd, scale, &Mask::default()).reshape([n, d]);
         let x_nd = x_nd + settings.product(mixed_nd, &self.output);
 
         let normed_nd = rms_norm(x_nd.clone(), self.feed_forward_norm.val(), eps);

@@ -14,7 +14,12 @@ pub fn token_nll(decoder: &Decoder, batch: &Batch, device: &Device) -> Vec<f64> 
     let labels_n = Tensor::<1, Int>::from_data(TensorData::new(batch.labels.clone(), [rows * width]), device);
     let hidden_btd = decoder.hidden(inputs_bt);
     let d = hidden_btd.dims()[2];
-    let nll_n = linear_nll(hidden_btd.reshape([rows * width, d]), decoder.head(), labels_n);
+    let nll_n = linear_nll(
+        hidden_btd.reshape([rows * width, d]),
+        decoder.head(),
+        None,
+        labels_n,
+    );
     let values = nll_n
         .into_data()
         .convert::<f64>()

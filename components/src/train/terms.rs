@@ -51,6 +51,7 @@ impl Term for CrossEntropy {
         let entropy = linear_cross_entropy(
             pass.hidden_nd.clone(),
             pass.head_vd.clone(),
+            None,
             pass.labels_n.clone(),
             pass.weights_n.clone(),
         );

@@ -27,8 +27,18 @@ fn weights(n: usize) -> Vec<f64> {
 }
 
 /// The loss as one would write it with all logits in memory: no custom gradient.
-fn plain(x_nd: Tensor<2>, w_vd: Tensor<2>, targets_n: Tensor<1, Int>, weights_n: Tensor<1>) -> Tensor<1> {
-    let log_p_nv = log_softmax(x_nd.matmul(w_vd.transpose()), 1);
+fn plain(
+    x_nd: Tensor<2>,
+    w_vd: Tensor<2>,
+    bias_v: Option<Tensor<1>>,
+    targets_n: Tensor<1, Int>,
+    weights_n: Tensor<1>,
+) -> Tensor<1> {
+    let mut logits_nv = x_nd.matmul(w_vd.transpose());
+    if let Some(bias_v) = bias_v {
+        logits_nv = logits_nv + bias_v.unsqueeze();
+    }
+    let log_p_nv = log_softmax(logits_nv, 1);
     (log_p_nv
         .gather(1, targets_n.unsqueeze_dim(1))
         .squeeze_dim::<1>(1)
@@ -37,29 +47,35 @@ fn plain(x_nd: Tensor<2>, w_vd: Tensor<2>, targets_n: Tensor<1, Int>, weights_n:
         .sum()
 }
 
-/// Loss, likelihoods and gradients.
-fn results([n, d, v]: [usize; 3], scale: f64, dtype: DType, fused: bool) -> [Vec<f64>; 4] {
+/// Loss, likelihoods and gradients of hidden states, head and bias where there is one.
+fn results([n, d, v]: [usize; 3], scale: f64, dtype: DType, fused: bool, biased: bool) -> Vec<Vec<f64>> {
     let x = tensor(&values(1, n * d, scale), [n, d], dtype, true);
     let w = tensor(&values(2, v * d, 1.0), [v, d], dtype, true);
+    let bias = biased.then(|| tensor(&values(4, v, 2.0), [v], dtype, true));
     let weights = tensor(&weights(n), [n], dtype, true).detach();
     let (loss, nll) = if fused {
-        let result = linear_cross_entropy(x.clone(), w.clone(), targets(n, v, true), weights);
+        let result = linear_cross_entropy(x.clone(), w.clone(), bias.clone(), targets(n, v, true), weights);
         (result.loss, host(result.nll_n))
     } else {
         let nll = reference_nll(
             x.clone().without_autodiff(),
             w.clone().without_autodiff(),
+            bias.clone().map(Tensor::without_autodiff),
             targets(n, v, false),
         );
         (
-            plain(x.clone(), w.clone(), targets(n, v, true), weights),
+            plain(x.clone(), w.clone(), bias.clone(), targets(n, v, true), weights),
             host(nll),
         )
     };
     let doubled = loss.clone() * 2.0; // The gradient that comes from above must be heeded.
     let gradients = doubled.backward();
     let [x, w] = [x, w].map(|leaf| host(leaf.grad(&gradients).expect("a leaf's gradient")));
+    let bias = bias.map(|leaf| host(leaf.grad(&gradients).expect("a leaf's gradient")));
     [host(loss.without_autodiff()), nll, x, w]
+        .into_iter()
+        .chain(bias)
+        .collect()
 }
 
 /// One row; odd; several tiles; several chunks of rows.
@@ -67,10 +83,15 @@ const SIZES: [[usize; 3]; 4] = [[1, 1, 2], [7, 5, 11], [70, 33, 300], [40, 3, 70
 
 #[test]
 fn value_and_gradients_equal_the_plain_loss() {
-    for sizes in SIZES {
-        let expected = results(sizes, 2.0, DType::F64, false);
+    for (sizes, biased) in SIZES
+        .into_iter()
+        .flat_map(|sizes| [(sizes, false), (sizes, true)])
+    {
+        let expected = results(sizes, 2.0, DType::F64, false, biased);
         for (dtype, tolerance) in [(DType::F64, 1e-11), (DType::F32, 5e-6)] {
-            for (found, expected) in results(sizes, 2.0, dtype, true).iter().zip(&expected) {
+            let found = results(sizes, 2.0, dtype, true, biased);
+            assert_eq!(found.len(), expected.len());
+            for (found, expected) in found.iter().zip(&expected) {
                 assert_close(&format!("{sizes:?} {dtype:?}"), found, expected, tolerance);
             }
         }
@@ -83,16 +104,19 @@ fn gradients_equal_differences() {
     let inputs = [(values(1, n * d, 1.0), [n, d]), (values(2, v * d, 1.0), [v, d])];
     check(&inputs, |[x, w]| {
         let weights = tensor(&weights(n), [n], x.dtype(), false);
-        linear_cross_entropy(x, w, targets(n, v, false), weights).loss
+        linear_cross_entropy(x, w, None, targets(n, v, false), weights).loss
     });
 }
 
 #[test]
 fn logits_of_three_hundred_stay_finite() {
     let [n, d, v] = [9, 2, 12];
-    let expected = results([n, d, v], 300.0, DType::F64, false);
+    let expected = results([n, d, v], 300.0, DType::F64, false, false);
     assert!(expected[1].iter().any(|nll| *nll > 200.0));
-    for (found, expected) in results([n, d, v], 300.0, DType::F32, true).iter().zip(&expected) {
+    for (found, expected) in results([n, d, v], 300.0, DType::F32, true, false)
+        .iter()
+        .zip(&expected)
+    {
         assert_close("large logits", found, expected, 2e-5);
     }
 }
@@ -103,6 +127,7 @@ fn nan_is_not_hidden() {
     let nll = host(linear_nll(
         x,
         tensor(&[1.0, 2.0], [2, 1], DType::F32, false),
+        None,
         targets(2, 2, false),
     ));
     assert!(nll[0].is_nan() && nll[1].is_finite());
@@ -110,9 +135,9 @@ fn nan_is_not_hidden() {
 
 #[test]
 fn bytes_do_not_depend_on_threads() {
-    let single = on_threads(1, || results(SIZES[3], 1.0, DType::F32, true));
+    let single = on_threads(1, || results(SIZES[3], 1.0, DType::F32, true, true));
     for threads in [2, 3] {
-        assert!(on_threads(threads, || results(SIZES[3], 1.0, DType::F32, true)) == single);
+        assert!(on_threads(threads, || results(SIZES[3], 1.0, DType::F32, true, true)) == single);
     }
 }
 
@@ -122,7 +147,7 @@ fn scores_equal_the_likelihoods_of_training() {
     let x = tensor(&values(1, n * d, 2.0), [n, d], DType::F32, false);
     let w = tensor(&values(2, v * d, 1.0), [v, d], DType::F32, false);
     assert_eq!(
-        host(linear_nll(x, w, targets(n, v, false))),
-        results(SIZES[2], 2.0, DType::F32, true)[1]
+        host(linear_nll(x, w, None, targets(n, v, false))),
+        results(SIZES[2], 2.0, DType::F32, true, false)[1]
     );
 }
