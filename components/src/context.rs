@@ -2,7 +2,7 @@
 
 use crate::artifact::Source;
 use crate::random::Stream;
-use crate::reference::{Accepts, FilePath, Ref, Refs};
+use crate::reference::{Accepts, FilePath, FolderPath, Ref, Refs};
 use crate::train::Point;
 use crate::{Artifact, Error, Result, disk};
 use burn::tensor::{Device, FloatDType};
@@ -87,6 +87,8 @@ pub trait Services: Send + Sync {
     fn artifact_at(&self, location: &str) -> Result<Artifact>;
     /// Where a file the user named lies.
     fn file(&self, path: &FilePath) -> Result<PathBuf>;
+    /// Where a folder the user named lies.
+    fn folder(&self, path: &FolderPath) -> Result<PathBuf>;
     /// Shows progress over `total` `unit`s (as in "tokens") of work called `what`.
     fn bar(&self, what: &str, total: u64, unit: &'static str) -> Box<dyn Bar>;
     /// Notes a figure that may differ between equal runs (speed, memory); kept with the run, not in the artifact.
@@ -161,6 +163,11 @@ impl Context {
     /// Where a file the user named lies.
     pub fn file(&self, path: &FilePath) -> Result<PathBuf> {
         self.services.file(path)
+    }
+
+    /// Where a folder the user named lies.
+    pub fn folder(&self, path: &FolderPath) -> Result<PathBuf> {
+        self.services.folder(path)
     }
 
     /// Makes and gives the folder of the output called `name` (empty: the main one).

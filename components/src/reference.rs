@@ -168,3 +168,26 @@ impl JsonSchema for FilePath {
         json_schema!({ "type": "string", "minLength": 1, "x-file": true })
     }
 }
+
+/// A folder of a model the user names, relative to the experiment file that names it. The contents of its files (those
+/// with the endings of [`FolderPath::ENDINGS`]), not its name, enter the key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FolderPath(pub String);
+
+impl FolderPath {
+    /// Endings of the files that make a model's folder.
+    pub const ENDINGS: &[&str] = &["json", "jinja", "safetensors"];
+}
+
+impl JsonSchema for FolderPath {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "folder".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "minLength": 1, "x-folder": Self::ENDINGS })
+    }
+}

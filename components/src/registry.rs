@@ -1,6 +1,6 @@
 //! Every component there is, in the order of the reference pages.
 
-use crate::{Descriptor, corpus, evaluate, score, select, tokenizer, tokens, train};
+use crate::{Descriptor, corpus, evaluate, model, score, select, tokenizer, tokens, train};
 
 /// The registry.
 pub const COMPONENTS: &[Descriptor] = &[
@@ -12,6 +12,10 @@ pub const COMPONENTS: &[Descriptor] = &[
     Descriptor::of::<tokenizer::Train>(),
     Descriptor::of::<tokenizer::Load>(),
     Descriptor::of::<tokens::Pack>(),
+    Descriptor::of::<model::Load>(),
+    Descriptor::of::<model::Init>(),
+    Descriptor::of::<model::Export>(),
+    Descriptor::of::<model::Info>(),
     Descriptor::of::<train::Lm>(),
     Descriptor::of::<score::Logprobs>(),
     Descriptor::of::<score::Perplexity>(),

@@ -3,7 +3,7 @@
 use crate::artifact::{
     Boundary, Item, Scores, Segment, TokenType, TokensDetails, TokensWriter, write_header,
 };
-use crate::reference::FilePath;
+use crate::reference::{FilePath, FolderPath};
 use crate::table::{frame, write_parquet};
 use crate::{Artifact, Bar, Cancel, Component, Context, Error, Kind, Precision, Result, Services, Shard};
 use burn::tensor::Device;
@@ -172,6 +172,9 @@ impl Services for Bench {
         found.ok_or_else(|| Error::data("unknown_artifact", location))
     }
     fn file(&self, path: &FilePath) -> Result<PathBuf> {
+        Ok(self.folder.path().join(&path.0))
+    }
+    fn folder(&self, path: &FolderPath) -> Result<PathBuf> {
         Ok(self.folder.path().join(&path.0))
     }
     fn bar(&self, _: &str, _: u64, _: &'static str) -> Box<dyn Bar> {

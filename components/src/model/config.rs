@@ -1,9 +1,13 @@
-//! What a model is made of: as a user writes it, and as Hugging Face's `config.json` says it.
+//! What a decoder is made of: the choices that tell one family from another, read from Hugging Face's `config.json`.
 
-use crate::component::Problem;
+use super::families::{FamilyFile, Json};
+use super::rotary::Rotary;
+use super::spec::ModelSpec;
 use crate::{Error, Result};
+use lyceum_kernels::Gelu;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
 
 /// A family of models: which choices the decoder makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -15,141 +19,81 @@ pub enum Family {
 }
 
 impl Family {
-    /// The name in `config.json`'s `architectures`.
-    fn architecture(self) -> &'static str {
+    /// Every family.
+    pub const ALL: &[Self] = &[Self::Llama];
+
+    /// The `model_type` of config.json.
+    pub fn name(self) -> &'static str {
+        self.file().model_type
+    }
+
+    /// Whether there may be fewer key/value heads than heads.
+    pub(crate) fn has_groups(self) -> bool {
+        matches!(self, Self::Llama)
+    }
+
+    /// What is particular to it.
+    pub(crate) fn file(self) -> &'static FamilyFile {
         match self {
-            Self::Llama => "LlamaForCausalLM",
+            Self::Llama => &super::families::LLAMA,
         }
     }
 }
 
-/// A model to be made, in Hugging Face's words. The vocabulary is the data's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ModelSpec {
-    /// Which choices the decoder makes.
-    #[serde(default)]
-    pub family: Family,
-    /// Width of the residual stream; a multiple of `num_attention_heads`.
-    #[schemars(range(min = 2, max = 65536), example = 128)]
-    pub hidden_size: usize,
-    /// Number of layers.
-    #[schemars(range(min = 1, max = 1024), example = 3)]
-    pub num_hidden_layers: usize,
-    /// Number of query heads.
-    #[schemars(range(min = 1, max = 1024), example = 4)]
-    pub num_attention_heads: usize,
-    /// Number of key/value heads; divides `num_attention_heads` and equals it where left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1024))]
-    pub num_key_value_heads: Option<usize>,
-    /// Width of the feed-forward layers; 8/3 of `hidden_size`, rounded up to a multiple of 64, where left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1_048_576))]
-    pub intermediate_size: Option<usize>,
-    /// Longest sequence the model is made for.
-    #[serde(default = "default_positions")]
-    #[schemars(range(min = 1, max = 16_777_216), extend("x-unit" = "tokens"))]
-    pub max_position_embeddings: usize,
-    /// Base of the rotary angles.
-    #[serde(default = "default_theta")]
-    #[schemars(extend("exclusiveMinimum" = 0.0))]
-    pub rope_theta: f64,
-    /// Added to the mean square before its root.
-    #[serde(default = "default_eps")]
-    #[schemars(extend("exclusiveMinimum" = 0.0))]
-    pub rms_norm_eps: f64,
-    /// Whether the output head is the embedding.
-    #[serde(default = "default_tied")]
-    pub tie_word_embeddings: bool,
-    /// Standard deviation of the initial weights.
-    #[serde(default = "default_range")]
-    #[schemars(extend("exclusiveMinimum" = 0.0))]
-    pub initializer_range: f64,
+/// What brings a vector to unit size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Norm {
+    /// Root mean square, a scale.
+    Rms,
+    /// Mean and variance, a scale and a shift.
+    Layer,
 }
 
-fn default_positions() -> usize {
-    2048
-}
-fn default_theta() -> f64 {
-    10_000.0
-}
-fn default_eps() -> f64 {
-    1e-6
-}
-fn default_tied() -> bool {
-    true
-}
-fn default_range() -> f64 {
-    0.02
+/// How a position is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Positions {
+    /// Queries and keys are rotated.
+    Rotary(Rotary),
+    /// A learned vector is added to the embedding: row `position + offset` of a table.
+    Learned {
+        /// Rows of the table before that of position 0.
+        offset: usize,
+    },
+    /// Scores fall with the distance, at a slope of each head's own (Press et al. 2022).
+    Alibi,
 }
 
-impl ModelSpec {
-    /// What the ranges of single fields cannot say. `field` is where the table stands.
-    pub(crate) fn check(&self, field: &str) -> Vec<Problem> {
-        let heads = self.num_attention_heads;
-        let mut problems = Vec::new();
-        let mut refuse = |key: &str, message: String| {
-            let field = format!("{field}.{key}");
-            problems.push(Problem {
-                field,
-                code: "bad_shape",
-                message,
-                hint: None,
-            });
-        };
-        if !self.hidden_size.is_multiple_of(2 * heads) {
-            let width = self.hidden_size;
-            refuse(
-                "hidden_size",
-                format!("`hidden_size` {width} is not an even multiple of {heads} heads"),
-            );
-        }
-        if let Some(groups) = self.num_key_value_heads
-            && !heads.is_multiple_of(groups)
-        {
-            refuse(
-                "num_key_value_heads",
-                format!("{groups} key/value heads do not divide {heads} heads"),
-            );
-        }
-        problems
-    }
-
-    /// The model's full configuration over a vocabulary.
-    pub fn config(&self, vocab_size: usize) -> ModelConfig {
-        let third = (8 * self.hidden_size).div_ceil(3);
-        ModelConfig {
-            architectures: vec![self.family.architecture().to_owned()],
-            model_type: self.family,
-            vocab_size,
-            hidden_size: self.hidden_size,
-            num_hidden_layers: self.num_hidden_layers,
-            num_attention_heads: self.num_attention_heads,
-            num_key_value_heads: self.num_key_value_heads.unwrap_or(self.num_attention_heads),
-            intermediate_size: self.intermediate_size.unwrap_or(third.next_multiple_of(64)),
-            max_position_embeddings: self.max_position_embeddings,
-            rope_theta: self.rope_theta,
-            rms_norm_eps: self.rms_norm_eps,
-            tie_word_embeddings: self.tie_word_embeddings,
-            initializer_range: self.initializer_range,
-            hidden_act: "silu".to_owned(),
-            attention_bias: false,
-            mlp_bias: false,
-            bos_token_id: None,
-            eos_token_id: None,
-            torch_dtype: "float32".to_owned(),
-        }
-    }
+/// What stands between the two products of a feed-forward layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `silu(gate) · up`.
+    SwiGlu,
+    /// GELU.
+    Gelu(Gelu),
+    /// `max(0, x)`.
+    Relu,
 }
 
-/// `config.json`, as transformers reads it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Which products add a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(clippy::struct_excessive_bools)] // Four places, each with or without.
+pub struct Biases {
+    /// Queries, keys and values.
+    pub qkv: bool,
+    /// The attention's output.
+    pub output: bool,
+    /// Both products of the feed-forward layer.
+    pub feed_forward: bool,
+    /// The output head.
+    pub head: bool,
+}
+
+/// `config.json`, understood. It is written back as it was read.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::struct_excessive_bools)] // Choices of a family, each independent of the others.
 pub struct ModelConfig {
-    /// Class names of transformers.
-    pub architectures: Vec<String>,
     /// The family.
-    pub model_type: Family,
+    pub family: Family,
     /// Entries of the vocabulary.
     pub vocab_size: usize,
     /// Width of the residual stream.
@@ -160,33 +104,87 @@ pub struct ModelConfig {
     pub num_attention_heads: usize,
     /// Number of key/value heads.
     pub num_key_value_heads: usize,
+    /// Width of one head.
+    pub head_dim: usize,
     /// Width of the feed-forward layers.
     pub intermediate_size: usize,
     /// Longest sequence.
     pub max_position_embeddings: usize,
-    /// Base of the rotary angles.
-    pub rope_theta: f64,
-    /// Added to the mean square before its root.
-    pub rms_norm_eps: f64,
+    /// The norm before (or between) the parts.
+    pub norm: Norm,
+    /// Added to the mean square or the variance before its root.
+    pub norm_eps: f64,
+    /// How a position is told.
+    pub positions: Positions,
+    /// For each layer how many keys a query sees, itself included; no end of keys where there is none.
+    pub windows: Vec<Option<usize>>,
+    /// Attention and feed-forward read the same residual stream, and both are added to it.
+    pub parallel: bool,
+    /// The feed-forward layer reads what the attention reads, instead of a norm of its own.
+    pub shared_norm: bool,
+    /// Between the two products of the feed-forward layer.
+    pub activation: Activation,
+    /// Which products add a bias.
+    pub biases: Biases,
+    /// Queries and keys are normed head by head before they are rotated.
+    pub qk_norm: bool,
+    /// The embedding is normed before the first layer.
+    pub embedding_norm: bool,
     /// Whether the output head is the embedding.
     pub tie_word_embeddings: bool,
     /// Standard deviation of the initial weights.
     pub initializer_range: f64,
-    /// The activation, always `silu`.
-    pub hidden_act: String,
-    /// Always false.
-    pub attention_bias: bool,
-    /// Always false.
-    pub mlp_bias: bool,
-    /// Token a sequence begins with, if any.
-    pub bos_token_id: Option<u32>,
-    /// Token a document ends with.
-    pub eos_token_id: Option<u32>,
-    /// Type of the stored weights.
-    pub torch_dtype: String,
+    /// Everything that config.json says.
+    pub(crate) json: Map<String, Value>,
 }
 
 impl ModelConfig {
+    /// The configuration of a model to be made.
+    pub(crate) fn fresh(spec: &ModelSpec, vocab_size: usize) -> Self {
+        let Value::Object(json) = (spec.family.file().write)(spec, vocab_size) else {
+            unreachable!("families write tables");
+        };
+        let read = (spec.family.file().read)(&Json(&json)).expect("a family reads what it writes");
+        Self { json, ..read }
+    }
+
+    /// The configuration in the words of config.json.
+    ///
+    /// # Errors
+    /// `bad_config`: a key is missing, of another type or out of range; `unsupported_model`: another family;
+    /// `unsupported_config`: a choice that this decoder cannot make.
+    pub fn from_json(value: Value) -> Result<Self> {
+        let Value::Object(json) = value else {
+            return Err(Error::data("bad_config", "expected a table `{ … }`"));
+        };
+        let model_type = Json(&json).text("model_type")?;
+        let family = Family::ALL.iter().find(|family| family.name() == model_type);
+        let Some(family) = family else {
+            let known: Vec<_> = Family::ALL.iter().map(|family| family.name()).collect();
+            let message = format!("`model_type` is \"{model_type}\", which is not among the families there are");
+            return Err(Error::data("unsupported_model", message).hint(format!("there are {}", known.join(", "))));
+        };
+        let config = (family.file().read)(&Json(&json))?;
+        config.check()?;
+        Ok(Self { json, ..config })
+    }
+
+    /// The words of config.json, as they were read.
+    pub fn to_json(&self) -> Value {
+        Value::Object(self.json.clone())
+    }
+
+    /// Sets the token that ends a document.
+    pub fn set_eos(&mut self, id: u32) {
+        self.json.insert("eos_token_id".to_owned(), id.into());
+    }
+
+    /// Sets the type that weights are stored in, as `float32`.
+    pub(crate) fn set_dtype(&mut self, name: &str) {
+        let key = if self.json.contains_key("dtype") { "dtype" } else { "torch_dtype" };
+        self.json.insert(key.to_owned(), name.into());
+    }
+
     /// Refuses a configuration that no model can be made of. The limits are those of [`ModelSpec`]. `bad_config`.
     pub(crate) fn check(&self) -> Result<()> {
         let (heads, groups) = (self.num_attention_heads, self.num_key_value_heads);
@@ -196,6 +194,7 @@ impl ModelConfig {
             ("num_hidden_layers", self.num_hidden_layers, 1024),
             ("num_attention_heads", heads, 1024),
             ("num_key_value_heads", groups, 1024),
+            ("head_dim", self.head_dim, 65_536),
             ("intermediate_size", self.intermediate_size, 1 << 20),
             ("max_position_embeddings", self.max_position_embeddings, 1 << 24),
         ];
@@ -205,79 +204,81 @@ impl ModelConfig {
                 return bad(format!("`{key}` is {size}; expected 1 to {most}"));
             }
         }
-        if !self.hidden_size.is_multiple_of(2 * heads) {
-            let width = self.hidden_size;
-            return bad(format!(
-                "`hidden_size` {width} is not an even multiple of {heads} heads"
-            ));
-        }
         if !heads.is_multiple_of(groups) {
             return bad(format!("{groups} key/value heads do not divide {heads} heads"));
         }
-        for (key, value) in [
-            ("rope_theta", self.rope_theta),
-            ("rms_norm_eps", self.rms_norm_eps),
-        ] {
-            if !(value.is_finite() && value > 0.0) {
-                return bad(format!("`{key}` is {value}; expected a number above 0"));
-            }
+        if !(self.norm_eps.is_finite() && self.norm_eps > 0.0) {
+            let eps = self.norm_eps;
+            return bad(format!("the norm's epsilon is {eps}; expected a number above 0"));
         }
-        if self.hidden_act != "silu" || self.attention_bias || self.mlp_bias {
-            return bad(
-                "`hidden_act` must be \"silu\", and `attention_bias` and `mlp_bias` false".to_owned(),
-            );
+        if let Positions::Rotary(rotary) = &self.positions {
+            rotary.check(self.head_dim)?;
+        }
+        if self.windows.len() != self.num_hidden_layers || self.windows.contains(&Some(0)) {
+            return bad("`layer_types` or `sliding_window` do not fit the layers".to_owned());
         }
         Ok(())
     }
 
-    /// Width of one head.
-    pub fn head_dim(&self) -> usize {
-        self.hidden_size / self.num_attention_heads
+    /// Width of all heads' queries together.
+    pub fn queries_size(&self) -> usize {
+        self.num_attention_heads * self.head_dim
     }
 
     /// Outputs of the fused query/key/value product.
     pub(crate) fn qkv_size(&self) -> usize {
-        (self.num_attention_heads + 2 * self.num_key_value_heads) * self.head_dim()
+        (self.num_attention_heads + 2 * self.num_key_value_heads) * self.head_dim
+    }
+
+    /// Outputs of the first product of a feed-forward layer.
+    pub(crate) fn up_size(&self) -> usize {
+        let products = if self.activation == Activation::SwiGlu { 2 } else { 1 };
+        products * self.intermediate_size
+    }
+
+    /// Rows of the table of learned positions, if there is one.
+    pub(crate) fn position_rows(&self) -> Option<usize> {
+        match self.positions {
+            Positions::Learned { offset } => Some(self.max_position_embeddings + offset),
+            _ => None,
+        }
+    }
+
+    /// Multiply-adds of a layer's products for one token, which is also their number of weights.
+    pub(crate) fn layer_products(&self) -> usize {
+        self.hidden_size * (self.qkv_size() + self.queries_size() + self.up_size() + self.intermediate_size)
     }
 
     /// Number of trainable parameters.
     pub fn parameters(&self) -> usize {
         let d = self.hidden_size;
-        let layer = d * self.qkv_size() + d * d + 3 * d * self.intermediate_size + 2 * d;
+        let norm = if self.norm == Norm::Layer { 2 * d } else { d };
+        let biases = self.biases;
+        let optional = |there: bool, size: usize| if there { size } else { 0 };
+        let layer = self.layer_products()
+            + if self.shared_norm { norm } else { 2 * norm }
+            + optional(biases.qkv, self.qkv_size())
+            + optional(biases.output, d)
+            + optional(biases.feed_forward, self.up_size() + d)
+            + optional(self.qk_norm, 2 * self.head_dim);
         let embeddings = if self.tie_word_embeddings { 1 } else { 2 };
-        embeddings * self.vocab_size * d + self.num_hidden_layers * layer + d
+        embeddings * self.vocab_size * d
+            + self.position_rows().unwrap_or_default() * d
+            + optional(self.embedding_norm, norm)
+            + self.num_hidden_layers * layer
+            + norm
+            + optional(biases.head, self.vocab_size)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Serialize for ModelConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.json.serialize(serializer)
+    }
+}
 
-    #[test]
-    fn parameter_counts_are_those_of_the_published_llama_shapes() {
-        // papers/miniplm.md §3: Llama3.1 212M, d 768, ffn 3072, 12 layers, tied, vocabulary 128,256.
-        let spec = ModelSpec {
-            family: Family::Llama,
-            hidden_size: 768,
-            num_hidden_layers: 12,
-            num_attention_heads: 12,
-            num_key_value_heads: None,
-            intermediate_size: Some(3072),
-            max_position_embeddings: 1024,
-            rope_theta: 1e6,
-            rms_norm_eps: 1e-6,
-            tie_word_embeddings: true,
-            initializer_range: 0.02,
-        };
-        assert_eq!(spec.config(128_256).parameters(), 211_766_016);
-        assert_eq!(
-            ModelSpec {
-                intermediate_size: None,
-                ..spec
-            }
-            .config(2)
-            .intermediate_size,
-            2048
-        );
+impl<'de> Deserialize<'de> for ModelConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::from_json(Value::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }

@@ -1,21 +1,27 @@
 //! The decoder. Shape letters: `b` batch, `t` positions, `n` rows (`b·t`), `h` heads, `g` key/value heads, `d` width,
 //! `v` vocabulary. Weights are `[inputs, outputs]`; products that share an input are fused into one.
 
-use super::config::ModelConfig;
-use super::rotary::angles;
+use super::cache::Cache;
+use super::config::{Activation, ModelConfig, Positions};
+use super::layer::Place;
+use super::rotary::Rotary;
 use crate::Precision;
-use crate::random::Stream;
 use burn::module::{Module, Param};
-use burn::tensor::{DType, Device, Int, Tensor, TensorCreationOptions, TensorData};
-use lyceum_kernels::{Mask, Pairing, attention, rms_norm, rope, swiglu};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use lyceum_kernels::{Orientation, Row, layer_norm, linear, rms_norm, row_linear};
 
 /// A decoder language model.
 #[derive(Module, Debug)]
 pub struct Decoder {
     pub(crate) embedding: Param<Tensor<2>>,
+    pub(crate) positions: Option<Param<Tensor<2>>>,
+    pub(crate) embedding_norm: Option<Param<Tensor<1>>>,
+    pub(crate) embedding_norm_bias: Option<Param<Tensor<1>>>,
     pub(crate) layers: Vec<Layer>,
     pub(crate) norm: Param<Tensor<1>>,
+    pub(crate) norm_bias: Option<Param<Tensor<1>>>,
     pub(crate) head: Option<Param<Tensor<2>>>,
+    pub(crate) head_bias: Option<Param<Tensor<1>>>,
     #[module(skip)]
     pub(crate) config: Settings,
 }
@@ -24,180 +30,231 @@ pub struct Decoder {
 #[derive(Module, Debug)]
 pub(crate) struct Layer {
     pub(crate) attention_norm: Param<Tensor<1>>,
+    pub(crate) attention_norm_bias: Option<Param<Tensor<1>>>,
     pub(crate) qkv: Param<Tensor<2>>,
+    pub(crate) qkv_bias: Option<Param<Tensor<1>>>,
+    pub(crate) q_norm: Option<Param<Tensor<1>>>,
+    pub(crate) k_norm: Option<Param<Tensor<1>>>,
     pub(crate) output: Param<Tensor<2>>,
-    pub(crate) feed_forward_norm: Param<Tensor<1>>,
+    pub(crate) output_bias: Option<Param<Tensor<1>>>,
+    pub(crate) feed_forward_norm: Option<Param<Tensor<1>>>,
+    pub(crate) feed_forward_norm_bias: Option<Param<Tensor<1>>>,
     pub(crate) gate_up: Param<Tensor<2>>,
+    pub(crate) gate_up_bias: Option<Param<Tensor<1>>>,
     pub(crate) down: Param<Tensor<2>>,
+    pub(crate) down_bias: Option<Param<Tensor<1>>>,
 }
 
 /// What the forward pass needs to know besides the weights.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    heads: usize,
-    groups: usize,
-    head_dim: usize,
-    theta: f64,
-    eps: f64,
-    /// Whether matrix products are taken in bfloat16.
+    pub(crate) heads: usize,
+    pub(crate) groups: usize,
+    pub(crate) head_dim: usize,
+    pub(crate) eps: f64,
+    pub(crate) positions: Positions,
+    pub(crate) windows: Vec<Option<usize>>,
+    pub(crate) slopes: Option<Vec<f64>>,
+    pub(crate) parallel: bool,
+    pub(crate) activation: Activation,
+    /// Whether matrix products are taken in bfloat16 of weights held in f32.
     bf16: bool,
 }
 
 impl Settings {
-    fn of(config: &ModelConfig, precision: Precision) -> Self {
+    pub(crate) fn of(config: &ModelConfig, precision: Precision) -> Self {
+        let heads = config.num_attention_heads;
         Self {
-            heads: config.num_attention_heads,
+            heads,
             groups: config.num_key_value_heads,
-            head_dim: config.head_dim(),
-            theta: config.rope_theta,
-            eps: config.rms_norm_eps,
+            head_dim: config.head_dim,
+            eps: config.norm_eps,
+            positions: config.positions.clone(),
+            windows: config.windows.clone(),
+            slopes: (config.positions == Positions::Alibi).then(|| alibi_slopes(heads)),
+            parallel: config.parallel,
+            activation: config.activation,
             bf16: precision == Precision::Bf16,
         }
     }
 
-    /// `x · w`, in the precision that products are taken in.
-    fn product(&self, x_nd: Tensor<2>, w: &Param<Tensor<2>>) -> Tensor<2> {
+    /// `x · w + bias`, in the precision that products are taken in. `few`: each row's bytes are to be independent of the
+    /// others.
+    pub(crate) fn product(
+        &self,
+        x_nd: Tensor<2>,
+        w: &Param<Tensor<2>>,
+        bias: Option<&Param<Tensor<1>>>,
+        few: bool,
+    ) -> Tensor<2> {
+        let bias = bias.map(Param::val);
+        if few {
+            return row_linear(x_nd, w.val(), Orientation::InputsFirst, bias);
+        }
         if self.bf16 {
             let dtype = x_nd.dtype();
-            return x_nd
-                .cast(DType::BF16)
-                .matmul(w.val().cast(DType::BF16))
-                .cast(dtype);
+            let product = x_nd.cast(DType::BF16).matmul(w.val().cast(DType::BF16)).cast(dtype);
+            return match bias {
+                Some(bias) => product + bias.unsqueeze(),
+                None => product,
+            };
         }
-        x_nd.matmul(w.val())
+        linear(x_nd, w.val(), bias)
+    }
+
+    /// A norm: of the mean and variance where it has a shift, else of the root mean square.
+    pub(crate) fn norm<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        scale: &Param<Tensor<1>>,
+        shift: Option<&Param<Tensor<1>>>,
+    ) -> Tensor<D> {
+        match shift {
+            Some(shift) => layer_norm(x, scale.val(), Some(shift.val()), self.eps),
+            None => rms_norm(x, scale.val(), self.eps),
+        }
+    }
+
+    /// The rotation of queries and keys, if there is one.
+    pub(crate) fn rotary(&self) -> Option<&Rotary> {
+        match &self.positions {
+            Positions::Rotary(rotary) => Some(rotary),
+            _ => None,
+        }
     }
 }
 
+/// ALiBi's slopes: `2^(−8i/h)` for a power of two `h` of heads; else those of the next lower power, and between them every
+/// other one of the next higher (Press et al. 2022, §3 and the authors' rule for other head counts).
+fn alibi_slopes(heads: usize) -> Vec<f64> {
+    let lower = 1 << heads.ilog2();
+    let slope = |i: usize, of: usize| (-8.0 * i as f64 / of as f64).exp2();
+    let first = (1..=lower).map(|i| slope(i, lower));
+    let between = (0..heads - lower).map(|i| slope(2 * i + 1, 2 * lower));
+    first.chain(between).collect()
+}
+
 impl Decoder {
-    /// A decoder with normal weights of standard deviation `initializer_range` and norms of one. Every tensor draws from
-    /// its own stream, so that none depends on the order in which they are made.
-    pub fn init(config: &ModelConfig, precision: Precision, stream: &Stream, device: &Device) -> Self {
-        let mut number = 0;
-        let mut matrix = |rows: usize, columns: usize| {
-            number += 1;
-            let mut stream = stream.at(number);
-            (0..rows * columns)
-                .map(|_| stream.normal() * config.initializer_range)
-                .collect()
-        };
-        Self::build(config, precision, device, &mut matrix, &mut |size| {
-            vec![1.0; size]
-        })
-    }
-
-    /// A decoder whose matrices and norms are given one by one, in the order of the fields.
-    fn build(
-        config: &ModelConfig,
-        precision: Precision,
-        device: &Device,
-        matrix: &mut dyn FnMut(usize, usize) -> Vec<f64>,
-        vector: &mut dyn FnMut(usize) -> Vec<f64>,
-    ) -> Self {
-        let options = || TensorCreationOptions::new(device.clone()).with_dtype(precision.dtype().into());
-        let mut weight = |rows, columns| {
-            let data = TensorData::new(matrix(rows, columns), [rows, columns]);
-            Param::from_tensor(Tensor::<2>::from_data(data, options()))
-        };
-        let mut scale = |size| {
-            Param::from_tensor(Tensor::<1>::from_data(
-                TensorData::new(vector(size), [size]),
-                options(),
-            ))
-        };
-        let (d, inner) = (config.hidden_size, config.intermediate_size);
-        let embedding = weight(config.vocab_size, d);
-        let layers = (0..config.num_hidden_layers)
-            .map(|_| Layer {
-                attention_norm: scale(d),
-                qkv: weight(d, config.qkv_size()),
-                output: weight(d, d),
-                feed_forward_norm: scale(d),
-                gate_up: weight(d, 2 * inner),
-                down: weight(inner, d),
-            })
-            .collect();
-        let head = (!config.tie_word_embeddings).then(|| weight(config.vocab_size, d));
-        Self {
-            embedding,
-            layers,
-            norm: scale(d),
-            head,
-            config: Settings::of(config, precision),
-        }
-    }
-
-    /// An all-zero decoder, to be filled from files.
-    pub(crate) fn zeros(config: &ModelConfig, precision: Precision, device: &Device) -> Self {
-        Self::build(
-            config,
-            precision,
-            device,
-            &mut |rows, columns| vec![0.0; rows * columns],
-            &mut |size| vec![0.0; size],
-        )
-    }
-
-    /// The final normed hidden states, `[b, t, d]`, of token ids `[b, t]`.
+    /// The final normed hidden states, `[b, t, d]`, of token ids `[b, t]` from position 0 on; padding stands on the right.
     pub fn hidden(&self, inputs_bt: Tensor<2, Int>) -> Tensor<3> {
-        let [b, t] = inputs_bt.dims();
-        let settings = &self.config;
-        let mut x_nd = self.embedding.val().select(0, inputs_bt.reshape([b * t]));
-        let d = x_nd.dims()[1];
-        // Constants outside the graph.
-        let device = x_nd.device().without_autodiff();
-        let [cos_td, sin_td] = angles(t, settings.head_dim, settings.theta, x_nd.dtype(), &device);
-        for layer in &self.layers {
-            x_nd = layer.forward(x_nd, [b, t], &cos_td, &sin_td, settings);
-        }
-        rms_norm(x_nd, self.norm.val(), settings.eps).reshape([b, t, d])
+        let t = inputs_bt.dims()[1];
+        let place = Place {
+            angles: self.angles(t),
+            places: (0..t as i64).collect(),
+            rows: None,
+            few: false,
+        };
+        self.forward(inputs_bt, &place, None)
+    }
+
+    /// As [`hidden`](Self::hidden), where row `b` begins at column `first[b]` and padding stands before it.
+    pub fn hidden_padded(&self, inputs_bt: Tensor<2, Int>, first: &[usize]) -> Tensor<3> {
+        let t = inputs_bt.dims()[1];
+        let place = |column: usize, first: usize| column.saturating_sub(first) as i64;
+        let places: Vec<i64> = first.iter().flat_map(|&first| (0..t).map(move |column| place(column, first))).collect();
+        let row = |(row, &first)| Row { row, first, past: 0 };
+        let place = Place {
+            angles: self.angles(t).map(|angles| select(angles, &places)),
+            places,
+            rows: Some(first.iter().enumerate().map(row).collect()),
+            few: false,
+        };
+        self.forward(inputs_bt, &place, None)
+    }
+
+    /// The final normed hidden states, `[b, t, d]`, of token ids that go on from what the cache holds: row `b` from cache row
+    /// `rows[b]`. With one position a row, a row's bytes depend on no other row.
+    pub fn extend(&self, inputs_bt: Tensor<2, Int>, rows: &[usize], cache: &mut Cache) -> Tensor<3> {
+        let t = inputs_bt.dims()[1];
+        let past: Vec<usize> = rows.iter().map(|&row| cache.len(row)).collect();
+        let places: Vec<i64> = past.iter().flat_map(|&past| (past..past + t).map(|place| place as i64)).collect();
+        let row = |(&row, &past)| Row { row, first: 0, past };
+        let place = Place {
+            angles: cache.angles.clone().map(|angles| select(angles, &places)),
+            places,
+            rows: Some(rows.iter().zip(&past).map(row).collect()),
+            few: t == 1,
+        };
+        let hidden_btd = self.forward(inputs_bt, &place, Some(cache));
+        cache.advance(rows, t);
+        hidden_btd
+    }
+
+    /// A cache for `rows` sequences of at most `capacity` tokens.
+    pub fn cache(&self, rows: usize, capacity: usize) -> Cache {
+        let (dtype, device) = (self.norm.val().dtype(), self.device());
+        let Settings { groups, head_dim, .. } = self.config;
+        let shape = [rows, capacity, groups, head_dim];
+        Cache::new(self.layers.len(), shape, dtype, &device, self.angles(capacity))
+    }
+
+    /// What the output head makes of hidden states, `[n, v]`; a row's bytes depend on no other row.
+    pub fn logits(&self, hidden_nd: Tensor<2>) -> Tensor<2> {
+        row_linear(hidden_nd, self.head(), Orientation::OutputsFirst, self.head_bias())
     }
 
     /// The output head, `[v, d]`.
     pub fn head(&self) -> Tensor<2> {
         self.head.as_ref().unwrap_or(&self.embedding).val()
     }
+
+    /// The output head's bias, `[v]`, if the family has one.
+    pub fn head_bias(&self) -> Option<Tensor<1>> {
+        self.head_bias.as_ref().map(Param::val)
+    }
+
+    /// Where the weights live, outside any graph.
+    pub(crate) fn device(&self) -> Device {
+        self.embedding.val().device().without_autodiff()
+    }
+
+    /// Cosine and sine of positions `0..t`, if positions are rotations.
+    fn angles(&self, t: usize) -> Option<[Tensor<2>; 2]> {
+        let dtype = self.norm.val().dtype();
+        let rotary = self.config.rotary()?;
+        Some(rotary.angles(t, dtype, &self.device()))
+    }
+
+    fn forward(&self, inputs_bt: Tensor<2, Int>, place: &Place, mut cache: Option<&mut Cache>) -> Tensor<3> {
+        let [b, t] = inputs_bt.dims();
+        let settings = &self.config;
+        let embedded_nd = self.embedding.val().select(0, inputs_bt.reshape([b * t]));
+        let mut x_nd = embedded_nd.cast(self.norm.val().dtype());
+        if let (Some(table), Positions::Learned { offset }) = (&self.positions, &settings.positions) {
+            let places = place.places.iter().map(|place| place + *offset as i64);
+            let places: Vec<i64> = places.cycle().take(b * t).collect();
+            let places = Tensor::<1, Int>::from_data(TensorData::new(places, [b * t]), &self.device());
+            x_nd = x_nd.clone() + table.val().select(0, places).cast(x_nd.dtype());
+        }
+        if let Some(scale) = &self.embedding_norm {
+            x_nd = settings.norm(x_nd, scale, self.embedding_norm_bias.as_ref());
+        }
+        let d = x_nd.dims()[1];
+        for (i, layer) in self.layers.iter().enumerate() {
+            let keys_values = cache.as_deref_mut().map(|cache| &mut cache.layers[i]);
+            x_nd = layer.forward(x_nd, [b, t], settings, settings.windows[i], place, keys_values);
+        }
+        settings.norm(x_nd, &self.norm, self.norm_bias.as_ref()).reshape([b, t, d])
+    }
 }
 
-impl Layer {
-    fn forward(
-        &self,
-        x_nd: Tensor<2>,
-        [b, t]: [usize; 2],
-        cos_td: &Tensor<2>,
-        sin_td: &Tensor<2>,
-        settings: &Settings,
-    ) -> Tensor<2> {
-        let Settings {
-            heads,
-            groups,
-            head_dim,
-            eps,
-            ..
-        } = *settings;
-        let [n, d] = x_nd.dims();
-        let normed_nd = rms_norm(x_nd.clone(), self.attention_norm.val(), eps);
-        let qkv = settings.product(normed_nd, &self.qkv);
-        let part = |first: usize, count: usize| {
-            qkv.clone()
-                .narrow(1, first * head_dim, count * head_dim)
-                .reshape([b, t, count, head_dim])
-        };
-        let q_bthd = rope(part(0, heads), cos_td.clone(), sin_td.clone(), Pairing::Halves);
-        let k_btgd = rope(
-            part(heads, groups),
-            cos_td.clone(),
-            sin_td.clone(),
-            Pairing::Halves,
-        );
-        let v_btgd = part(heads + groups, groups);
-        let scale = (head_dim as f64).powf(-0.5);
-        let mixed_nd = attention(q_bthd, k_btgd, v_btgd, scale, &Mask::default()).reshape([n, d]);
-        let x_nd = x_nd + settings.product(mixed_nd, &self.output);
+/// The rows of cosine and sine tables at these places.
+fn select(angles: [Tensor<2>; 2], places: &[i64]) -> [Tensor<2>; 2] {
+    let device = angles[0].device();
+    let places = Tensor::<1, Int>::from_data(TensorData::new(places.to_vec(), [places.len()]), &device);
+    angles.map(|table| table.select(0, places.clone()))
+}
 
-        let normed_nd = rms_norm(x_nd.clone(), self.feed_forward_norm.val(), eps);
-        let both = settings.product(normed_nd, &self.gate_up);
-        let inner = both.dims()[1] / 2;
-        let active = swiglu(both.clone().narrow(1, 0, inner), both.narrow(1, inner, inner));
-        x_nd + settings.product(active, &self.down)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slopes_are_those_of_the_paper_also_between_powers_of_two() {
+        assert_eq!(alibi_slopes(2), [0.0625, 0.003_906_25]);
+        let twelve = alibi_slopes(12);
+        assert_eq!(twelve[..8], alibi_slopes(8));
+        assert_eq!(twelve[8], (-0.5_f64).exp2());
+        assert_eq!(twelve[11], (-3.5_f64).exp2());
     }
 }

@@ -1,14 +1,16 @@
-//! Models on disk: Hugging Face's layout (config.json, model.safetensors, tokenizer.json) with our header.
+//! Model artifacts: Hugging Face's layout (config.json, weights, tokenizer.json and what goes with them) with our header.
 
 use super::config::ModelConfig;
 use super::decoder::Decoder;
-use super::tensors::{read_tensors, write_tensors};
-use crate::artifact::{Source, write_header};
+use super::folder::{self, COMPANIONS, CONFIG};
+use super::stored::Weights;
+use super::tensors::write_tensors;
+use crate::artifact::{Source, TOKENIZER_FILE, write_header};
 use crate::{Artifact, Error, Kind, Precision, Result, disk};
 use burn::module::Module;
 use burn::tensor::{DType, Device};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Why training ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,10 +40,29 @@ pub struct ModelDetails {
     pub flops: f64,
     /// Optimizer steps of the last training.
     pub steps: u64,
-    /// What it was last trained on.
-    pub data: Source,
-    /// Why training ended.
-    pub stopped: Stopped,
+    /// What it was last trained on, if that was here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Source>,
+    /// Why training ended, if it was trained here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stopped>,
+}
+
+impl ModelDetails {
+    /// Of a model that was not trained here, and of the bytes of its tokenizer.json.
+    pub(crate) fn untrained(config: &ModelConfig, tokenizer: &[u8]) -> Self {
+        Self {
+            parameters: config.parameters() as u64,
+            vocab_size: config.vocab_size,
+            context: config.max_position_embeddings,
+            tokenizer: blake3::hash(tokenizer).to_hex().to_string(),
+            tokens_trained: 0,
+            flops: 0.0,
+            steps: 0,
+            data: None,
+            stopped: None,
+        }
+    }
 }
 
 /// A model in memory.
@@ -55,25 +76,33 @@ pub struct Loaded {
     pub details: ModelDetails,
 }
 
-/// Reads a model artifact onto a device.
+/// Reads a model artifact onto a device, to be trained or asked.
 ///
 /// # Errors
-/// `bad_config`, `bad_safetensors`, `missing_tensor` or `bad_shape`, naming the file.
+/// Those of [`ModelConfig::from_json`]; `bad_safetensors`, `missing_tensor` or `bad_shape`, naming the file.
 pub fn load(artifact: &Artifact, device: &Device, precision: Precision) -> Result<Loaded> {
-    let details: ModelDetails = artifact.details()?;
-    let file = artifact.path.join("config.json");
-    let text = std::fs::read(&file).map_err(Error::io("cannot read", &file))?;
-    let config: ModelConfig = serde_json::from_slice(&text)
-        .map_err(|error| Error::data("bad_config", error.to_string()).in_file(&file))?;
-    config.check().map_err(|error| error.in_file(&file))?;
-    if config.vocab_size != details.vocab_size {
-        let (found, expected) = (config.vocab_size, details.vocab_size);
-        let what = format!("`vocab_size` is {found}; the artifact's header says {expected}");
-        return Err(Error::data("bad_config", what).in_file(&file));
-    }
-    let weights = artifact.path.join("model.safetensors");
-    let decoder = Decoder::from_named(&config, read_tensors(&weights)?, precision, device)
-        .map_err(|error| error.in_file(&weights))?;
+    read(artifact, |config, weights| Decoder::from_stored(config, weights, precision, device))
+}
+
+/// Reads a model artifact that will only be asked: in bf16 its matrices are held in bf16.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_frozen(artifact: &Artifact, device: &Device, precision: Precision) -> Result<Loaded> {
+    read(artifact, |config, weights| Decoder::frozen(config, weights, precision, device))
+}
+
+/// Reads a folder in Hugging Face's layout that is no artifact, to be asked.
+///
+/// # Errors
+/// As [`load`]; `no_config`, `no_tokenizer`, `no_weights`, `pickled_weights`, `missing_shard`, `leaves_folder`.
+pub fn load_folder(folder: &Path, device: &Device, precision: Precision) -> Result<Loaded> {
+    let config = folder::config(folder)?;
+    let (_, tokenizer) = folder::tokenizer(folder)?;
+    let weights = Weights::open(folder)?;
+    let decoder = Decoder::frozen(&config, &weights, precision, device)
+        .map_err(|error| error.in_file(weights.first_file()))?;
+    let details = ModelDetails::untrained(&config, &tokenizer);
     Ok(Loaded {
         config,
         decoder,
@@ -81,7 +110,24 @@ pub fn load(artifact: &Artifact, device: &Device, precision: Precision) -> Resul
     })
 }
 
-/// Writes a model artifact into `folder`. `tokenizer` is the folder that holds its tokenizer.json.
+fn read(artifact: &Artifact, make: impl FnOnce(&ModelConfig, &Weights) -> Result<Decoder>) -> Result<Loaded> {
+    let details: ModelDetails = artifact.details()?;
+    let config = folder::config(&artifact.path)?;
+    if config.vocab_size != details.vocab_size {
+        let (found, expected) = (config.vocab_size, details.vocab_size);
+        let what = format!("`vocab_size` is {found}; the artifact's header says {expected}");
+        return Err(Error::data("bad_config", what).in_file(artifact.path.join(CONFIG)));
+    }
+    let weights = Weights::open(&artifact.path)?;
+    let decoder = make(&config, &weights).map_err(|error| error.in_file(weights.first_file()))?;
+    Ok(Loaded {
+        config,
+        decoder,
+        details,
+    })
+}
+
+/// Writes a model artifact into `folder`, with the tokenizer of the folder `tokenizer` and what goes with it there.
 pub fn save(
     folder: &Path,
     decoder: &Decoder,
@@ -91,22 +137,37 @@ pub fn save(
 ) -> Result<()> {
     let decoder = decoder.clone().valid();
     let mut config = config.clone();
-    let dtype = if decoder.embedding.val().dtype() == DType::F64 {
-        "float64"
-    } else {
-        "float32"
-    };
-    dtype.clone_into(&mut config.torch_dtype);
-    let file = folder.join("config.json");
-    let text = serde_json::to_vec_pretty(&config).expect("a configuration is plain data");
-    disk::write(&file, text).map_err(Error::io("cannot write", &file))?;
+    config.set_dtype(match decoder.embedding.val().dtype() {
+        DType::F64 => "float64",
+        DType::BF16 => "bfloat16",
+        _ => "float32",
+    });
     let weights = folder.join("model.safetensors");
     write_tensors(&weights, &decoder.to_named(&config))?;
-    let (from, to) = (tokenizer.join("tokenizer.json"), folder.join("tokenizer.json"));
-    disk::copy(&from, &to).map_err(Error::io("cannot copy to", &to))?;
+    finish(folder, &config, &[weights], details, tokenizer)
+}
+
+/// Writes what stands beside the weights of a model artifact, and its header.
+pub(crate) fn finish(
+    folder: &Path,
+    config: &ModelConfig,
+    weights: &[PathBuf],
+    details: &ModelDetails,
+    tokenizer: &Path,
+) -> Result<()> {
+    let file = folder.join(CONFIG);
+    let text = serde_json::to_vec_pretty(config).expect("a configuration is plain data");
+    disk::write(&file, text).map_err(Error::io("cannot write", &file))?;
     let mut hasher = blake3::Hasher::new();
-    for file in [&file, &weights, &to] {
+    hasher.update_file(&file)?;
+    for file in weights {
         hasher.update_file(file)?;
+    }
+    let there = |name: &&str| tokenizer.join(name).exists();
+    for name in [TOKENIZER_FILE].into_iter().chain(COMPANIONS.into_iter().filter(there)) {
+        let (from, to) = (tokenizer.join(name), folder.join(name));
+        disk::copy(&from, &to).map_err(Error::io("cannot copy to", &to))?;
+        hasher.update_file(&to)?;
     }
     write_header(
         folder,

@@ -1,180 +1,105 @@
-//! Between the decoder's fused weights and the names and orientation of Hugging Face's llama files.
+//! What weights are called in Hugging Face's files, and how they lie there.
 
-use super::config::ModelConfig;
-use super::decoder::{Decoder, Layer};
-use crate::{Error, Precision, Result};
-use burn::module::Param;
-use burn::tensor::{Device, Tensor, TensorCreationOptions, TensorData};
-use std::collections::BTreeMap;
-
-/// The parts of a fused weight: their names in the file and how many outputs each has.
-type Parts<'a> = Vec<(&'a str, usize)>;
-
-/// A fused matrix of a layer and its parts.
-type Fused<'a> = (&'a Param<Tensor<2>>, Parts<'static>);
-
-/// The fused matrices of a layer: their inputs and their parts.
-fn layer_parts(config: &ModelConfig) -> [(usize, Parts<'static>); 4] {
-    let (d, inner, head) = (config.hidden_size, config.intermediate_size, config.head_dim());
-    let (queries, keys) = (
-        config.num_attention_heads * head,
-        config.num_key_value_heads * head,
-    );
-    [
-        (
-            d,
-            vec![
-                ("self_attn.q_proj", queries),
-                ("self_attn.k_proj", keys),
-                ("self_attn.v_proj", keys),
-            ],
-        ),
-        (d, vec![("self_attn.o_proj", d)]),
-        (d, vec![("mlp.gate_proj", inner), ("mlp.up_proj", inner)]),
-        (inner, vec![("mlp.down_proj", d)]),
-    ]
+/// The modules of a family by name. Those of a layer follow `layers`, a number and a dot; `.weight` or `.bias` follows all.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    pub(crate) embedding: &'static str,
+    /// Learned positions, if the family has them.
+    pub(crate) positions: Option<&'static str>,
+    /// The norm of the embedding, if the family has one.
+    pub(crate) embedding_norm: Option<&'static str>,
+    pub(crate) layers: &'static str,
+    pub(crate) attention_norm: &'static str,
+    /// What the fused query/key/value product is put together from.
+    pub(crate) qkv: Vec<Piece>,
+    pub(crate) q_norm: &'static str,
+    pub(crate) k_norm: &'static str,
+    pub(crate) output: Piece,
+    pub(crate) feed_forward_norm: &'static str,
+    /// What the first product of the feed-forward layer is put together from.
+    pub(crate) gate_up: Vec<Piece>,
+    pub(crate) down: Piece,
+    pub(crate) norm: &'static str,
+    pub(crate) head: &'static str,
 }
 
-fn layer_matrices<'a>(layer: &'a Layer, config: &ModelConfig) -> Vec<Fused<'a>> {
-    let params = [&layer.qkv, &layer.output, &layer.gate_up, &layer.down];
-    let parts = layer_parts(config).map(|(_, parts)| parts);
-    params.into_iter().zip(parts).collect()
+/// A stored matrix, part of one of ours.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Piece {
+    /// Name of the module.
+    pub(crate) module: &'static str,
+    /// Number of outputs.
+    pub(crate) outputs: usize,
+    /// How it lies in the file.
+    pub(crate) layout: Layout,
 }
 
-const NORMS: [&str; 2] = ["input_layernorm", "post_attention_layernorm"];
+/// How a matrix lies in a file. Ours are `[inputs, outputs]`, outputs of queries before those of keys before those of values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// `[outputs, inputs]`.
+    OutputsFirst,
+    /// `[inputs, outputs]`.
+    InputsFirst,
+    /// `[outputs, inputs]`, outputs of each head together: its query, its key, its value.
+    ByHead {
+        /// Number of heads.
+        heads: usize,
+    },
+}
 
-/// Refuses tensors that are not those of the configuration, before room is made for any. `missing_tensor`, `bad_shape`.
-fn check_shapes(config: &ModelConfig, named: &BTreeMap<String, TensorData>) -> Result<()> {
-    let check = |name: &str, shape: &[usize]| {
-        let data = named.get(name);
-        let data = data.ok_or_else(|| {
-            Error::data("missing_tensor", format!("there is no tensor `{name}`")).hint(REPLACE)
-        })?;
-        let found = data.shape().as_slice();
-        if found == shape {
-            return Ok(());
-        }
-        let message = format!("tensor `{name}` is {found:?}; the configuration says {shape:?}");
-        Err(Error::data("bad_shape", message).hint(REPLACE))
-    };
-    let (v, d) = (config.vocab_size, config.hidden_size);
-    check("model.embed_tokens.weight", &[v, d])?;
-    check("model.norm.weight", &[d])?;
-    if !config.tie_word_embeddings {
-        check("lm_head.weight", &[v, d])?;
-    }
-    for i in 0..config.num_hidden_layers {
-        for (inputs, parts) in layer_parts(config) {
-            for (name, outputs) in parts {
-                check(&format!("model.layers.{i}.{name}.weight"), &[outputs, inputs])?;
-            }
-        }
-        for name in NORMS {
-            check(&format!("model.layers.{i}.{name}.weight"), &[d])?;
+impl Piece {
+    /// A matrix that lies `[outputs, inputs]`.
+    pub(crate) fn new(module: &'static str, outputs: usize) -> Self {
+        Self {
+            module,
+            outputs,
+            layout: Layout::OutputsFirst,
         }
     }
-    Ok(())
-}
 
-const REPLACE: &str = "config.json and model.safetensors are not of one model: fetch both again, or delete the \
-                       artifact's folder, and the next run makes it again";
-
-fn layer_norms(layer: &Layer) -> [(&Param<Tensor<1>>, &'static str); 2] {
-    [
-        (&layer.attention_norm, NORMS[0]),
-        (&layer.feed_forward_norm, NORMS[1]),
-    ]
-}
-
-impl Decoder {
-    /// The weights under Hugging Face's names, each matrix `[outputs, inputs]`, in the type they are held in.
-    pub fn to_named(&self, config: &ModelConfig) -> BTreeMap<String, TensorData> {
-        let mut named = BTreeMap::new();
-        named.insert(
-            "model.embed_tokens.weight".to_owned(),
-            self.embedding.val().into_data(),
-        );
-        named.insert("model.norm.weight".to_owned(), self.norm.val().into_data());
-        if let Some(head) = &self.head {
-            named.insert("lm_head.weight".to_owned(), head.val().into_data());
-        }
-        for (i, layer) in self.layers.iter().enumerate() {
-            for (param, parts) in layer_matrices(layer, config) {
-                let mut start = 0;
-                for (name, outputs) in parts {
-                    let part = param.val().narrow(1, start, outputs).transpose();
-                    named.insert(format!("model.layers.{i}.{name}.weight"), part.into_data());
-                    start += outputs;
-                }
-            }
-            for (param, name) in layer_norms(layer) {
-                named.insert(format!("model.layers.{i}.{name}.weight"), param.val().into_data());
-            }
-        }
-        named
+    /// The same matrix, lying otherwise.
+    pub(crate) fn lying(self, layout: Layout) -> Self {
+        Self { layout, ..self }
     }
 
-    /// A decoder of the weights that stand under Hugging Face's names, each matrix `[outputs, inputs]`, in any float type.
-    /// What the configuration has no place for is left out, as the head of a tied model.
-    ///
-    /// # Errors
-    /// `bad_config`, `missing_tensor` and `bad_shape`, naming the key or tensor.
-    pub fn from_named(
-        config: &ModelConfig,
-        mut named: BTreeMap<String, TensorData>,
-        precision: Precision,
-        device: &Device,
-    ) -> Result<Self> {
-        config.check()?;
-        check_shapes(config, &named)?;
-        let mut decoder = Self::zeros(config, precision, device);
-        let mut take = |name: &str| named.remove(name).expect("every tensor was found");
-        decoder.embedding = filled(decoder.embedding, take("model.embed_tokens.weight"));
-        decoder.norm = filled(decoder.norm, take("model.norm.weight"));
-        if let Some(head) = decoder.head.take() {
-            decoder.head = Some(filled(head, take("lm_head.weight")));
-        }
-        for (i, layer) in decoder.layers.iter_mut().enumerate() {
-            let mut matrices = Vec::new();
-            for (param, parts) in layer_matrices(layer, config) {
-                let mut columns = Vec::new();
-                for (name, _) in parts {
-                    let data = take(&format!("model.layers.{i}.{name}.weight"));
-                    columns.push(like(&param.val(), data).transpose());
-                }
-                matrices.push(Tensor::cat(columns, 1));
-            }
-            let mut norms = Vec::new();
-            for (param, name) in layer_norms(layer) {
-                norms.push(like(
-                    &param.val(),
-                    take(&format!("model.layers.{i}.{name}.weight")),
-                ));
-            }
-            let mut matrices = matrices.into_iter();
-            for param in [
-                &mut layer.qkv,
-                &mut layer.output,
-                &mut layer.gate_up,
-                &mut layer.down,
-            ] {
-                *param = Param::from_tensor(matrices.next().expect("four matrices were read"));
-            }
-            let mut norms = norms.into_iter();
-            for param in [&mut layer.attention_norm, &mut layer.feed_forward_norm] {
-                *param = Param::from_tensor(norms.next().expect("two norms were read"));
+    /// Which of our outputs a stored one is.
+    pub(crate) fn ours(&self, stored: usize) -> usize {
+        match self.layout {
+            Layout::OutputsFirst | Layout::InputsFirst => stored,
+            Layout::ByHead { heads } => {
+                let width = self.outputs / (3 * heads);
+                let (head, part, element) = (stored / (3 * width), stored / width % 3, stored % width);
+                (part * heads + head) * width + element
             }
         }
-        Ok(decoder)
+    }
+
+    /// The stored shape, with so many inputs.
+    pub(crate) fn shape(&self, inputs: usize) -> [usize; 2] {
+        match self.layout {
+            Layout::InputsFirst => [inputs, self.outputs],
+            _ => [self.outputs, inputs],
+        }
     }
 }
 
-fn filled<const D: usize>(param: Param<Tensor<D>>, data: TensorData) -> Param<Tensor<D>> {
-    Param::from_tensor(like(&param.val(), data))
+impl Names {
+    /// The name of a module of a layer.
+    pub(crate) fn of_layer(&self, layer: usize, module: &str) -> String {
+        format!("{}.{layer}.{module}", self.layers)
+    }
 }
 
-/// The data as a tensor on the device and of the type of another, outside any graph.
-fn like<const D: usize, const E: usize>(other: &Tensor<D>, data: TensorData) -> Tensor<E> {
-    let options = TensorCreationOptions::new(other.device()).with_dtype(other.dtype());
-    Tensor::from_data(data, options)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_by_head_return_to_queries_keys_values() {
+        // Two heads of width 2: stored q0 q0 k0 k0 v0 v0 q1 q1 k1 k1 v1 v1.
+        let piece = Piece::new("qkv", 12).lying(Layout::ByHead { heads: 2 });
+        let ours: Vec<usize> = (0..12).map(|stored| piece.ours(stored)).collect();
+        assert_eq!(ours, [0, 1, 4, 5, 8, 9, 2, 3, 6, 7, 10, 11]);
+    }
 }

@@ -17,7 +17,7 @@ pub fn token_nll(decoder: &Decoder, batch: &Batch, device: &Device) -> Vec<f64> 
     let nll_n = linear_nll(
         hidden_btd.reshape([rows * width, d]),
         decoder.head(),
-        None,
+        decoder.head_bias(),
         labels_n,
     );
     let values = nll_n

@@ -6,13 +6,14 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Writes named tensors (f32 or f64). The bytes depend on nothing but names and values.
+/// Writes named tensors (of floats). The bytes depend on nothing but names and values.
 pub(crate) fn write_tensors(file: &Path, tensors: &BTreeMap<String, TensorData>) -> Result<()> {
     let views = tensors.iter().map(|(name, data)| {
-        let dtype = if data.dtype() == DType::F64 {
-            Dtype::F64
-        } else {
-            Dtype::F32
+        let dtype = match data.dtype() {
+            DType::F64 => Dtype::F64,
+            DType::F16 => Dtype::F16,
+            DType::BF16 => Dtype::BF16,
+            _ => Dtype::F32,
         };
         let view = TensorView::new(dtype, data.shape().to_vec(), data.as_bytes());
         (name.as_str(), view.expect("the bytes of a tensor fit its shape"))

@@ -88,7 +88,10 @@ reference = "@reference"
 /// A reference that has seen what it scores is too good there, and what it has learnt by heart is wrongly dropped
 /// (sheet 10). At small scale one trains it on the pool all the same, so it is said and not refused.
 fn note_overlap(context: &Context, blocks: &Blocks, data: &Artifact, reference: &ModelDetails) {
-    let seen = &reference.data.fingerprint;
+    let Some(seen) = &reference.data else {
+        return;
+    };
+    let seen = &seen.fingerprint;
     if *seen == data.header.fingerprint || *seen == blocks.source().header.fingerprint {
         context.services.note(
             "reference_overlap: the reference was trained on the data it scores; \

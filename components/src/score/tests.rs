@@ -46,8 +46,8 @@ fn model(bench: &Bench, step: &str, config: &ModelConfig, change: impl Fn(&mut M
         tokens_trained: 0,
         flops: 0.0,
         steps: 0,
-        data: bench.publish("tokens").as_source(),
-        stopped: Stopped::Budget,
+        data: Some(bench.publish("tokens").as_source()),
+        stopped: Some(Stopped::Budget),
     };
     change(&mut details);
     let tokens = bench.at("tokens");
@@ -62,7 +62,7 @@ fn bench() -> Bench {
     bench.tokens("tokens", &corpus, &BLOCKS);
     model(&bench, "teacher", &config(20, 16), |_| ());
     model(&bench, "reference", &config(20, 16), |details| {
-        details.data = corpus.as_source();
+        details.data = Some(corpus.as_source());
     });
     bench
 }

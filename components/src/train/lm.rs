@@ -15,6 +15,7 @@ use crate::model::{self, Decoder, ModelConfig, ModelDetails, save};
 use crate::tokens::{Blocks, check_block};
 use crate::{Component, Context, Error, Estimate, Kind, Output, Result, Seeding, Size, Sizes};
 use burn::tensor::Device;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Trains a decoder on packed tokens.
@@ -60,10 +61,7 @@ optim = { lr = 1e-3, batch_size = 16, budget = { tokens = 100_000 } }
         let blocks_a_step = (optim.batch_size * optim.accumulate) as f64;
         let total = budget::steps(&optim.budget, mean, blocks_a_step, matched)?;
         let source = PackedTokens::new(blocks, optim.batch_size, context.stream("data order"))?;
-        let (tokenizer, tokenizer_fingerprint) = (
-            source.blocks().source().path.clone(),
-            source.blocks().details().tokenizer.clone(),
-        );
+        let tokenizer = source.blocks().details().tokenizer.clone();
         let context_length = source.blocks().details().context;
         let composition = Composition {
             source: Box::new(source),
@@ -103,16 +101,16 @@ optim = { lr = 1e-3, batch_size = 16, budget = { tokens = 100_000 } }
             parameters: start.config.parameters() as u64,
             vocab_size: start.config.vocab_size,
             context: context_length,
-            tokenizer: tokenizer_fingerprint,
+            tokenizer,
             tokens_trained: start.tokens + outcome.position.tokens,
             flops: start.flops + outcome.position.flops,
             steps: outcome.position.step,
-            data: data.as_source(),
-            stopped: outcome.stopped,
+            data: Some(data.as_source()),
+            stopped: Some(outcome.stopped),
         };
         let folder = context.output("")?;
         curve::write(&folder.join("metrics.parquet"), &outcome.points)?;
-        save(&folder, &decoder, &start.config, &details, &tokenizer)?;
+        save(&folder, &decoder, &start.config, &details, &start.tokenizer)?;
         context
             .services
             .cost(outcome.position.tokens, outcome.position.flops);
@@ -126,6 +124,8 @@ struct Start {
     decoder: Decoder,
     tokens: u64,
     flops: f64,
+    /// The folder whose tokenizer, and what goes with it, the model keeps.
+    tokenizer: PathBuf,
 }
 
 fn starting_model(params: &LmParams, blocks: &Blocks, context: &Context, device: &Device) -> Result<Start> {
@@ -133,13 +133,14 @@ fn starting_model(params: &LmParams, blocks: &Blocks, context: &Context, device:
     match &params.model {
         ModelChoice::Fresh(spec) => {
             let mut config = spec.config(tokens.vocab_size as usize);
-            config.eos_token_id = Some(tokens.eos_id);
+            config.set_eos(tokens.eos_id);
             let decoder = Decoder::init(&config, context.precision, &context.stream("weights"), device);
             Ok(Start {
                 config,
                 decoder,
                 tokens: 0,
                 flops: 0.0,
+                tokenizer: blocks.source().path.clone(),
             })
         }
         ModelChoice::Continue(reference) => {
@@ -159,6 +160,7 @@ fn starting_model(params: &LmParams, blocks: &Blocks, context: &Context, device:
                 decoder: loaded.decoder,
                 tokens,
                 flops,
+                tokenizer: artifact.path,
             })
         }
     }

@@ -54,6 +54,7 @@ impl TrainStep for Decoder {
         let pass = Pass {
             hidden_nd,
             head_vd: self.head(),
+            head_bias_v: self.head_bias(),
             labels_n,
             weights_n,
         };

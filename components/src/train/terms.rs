@@ -28,6 +28,8 @@ pub(crate) struct Pass {
     pub(crate) hidden_nd: Tensor<2>,
     /// Output head.
     pub(crate) head_vd: Tensor<2>,
+    /// Its bias, if the family has one.
+    pub(crate) head_bias_v: Option<Tensor<1>>,
     /// Next tokens.
     pub(crate) labels_n: Tensor<1, Int>,
     /// Weights of the tokens, already divided by the weight of the whole step.
@@ -51,7 +53,7 @@ impl Term for CrossEntropy {
         let entropy = linear_cross_entropy(
             pass.hidden_nd.clone(),
             pass.head_vd.clone(),
-            None,
+            pass.head_bias_v.clone(),
             pass.labels_n.clone(),
             pass.weights_n.clone(),
         );

@@ -5,7 +5,7 @@ use super::curve::{self, Point};
 use crate::artifact::{Item, Order, Selection, SelectionDetails};
 use crate::flops::training_flops;
 use crate::model::{Loaded, ModelDetails, Stopped, load, read_tensors, token_nll};
-use crate::reference::FilePath;
+use crate::reference::{FilePath, FolderPath};
 use crate::testing::{Bench, BlockOf};
 use crate::tokens::collate;
 use crate::{Artifact, Bar, Cancel, Context, Error, Precision, Result, Services};
@@ -115,7 +115,7 @@ fn a_training_lowers_the_loss_and_leaves_the_model_it_measured() {
 
     let context = bench.context("again");
     let Loaded { decoder, config, .. } = load(&artifact, &context.device, context.precision).expect("loads");
-    assert_eq!(config.eos_token_id, Some(0));
+    assert_eq!(config.to_json()["eos_token_id"], 0);
     let (mut sum, mut count) = (0.0, 0);
     for (ids, _) in &BLOCKS[..3] {
         let batch = collate(&[ids], 6, 0).expect("collates");
@@ -128,7 +128,7 @@ fn a_training_lowers_the_loss_and_leaves_the_model_it_measured() {
     let found = details(&artifact);
     assert_eq!(
         (found.parameters, found.steps, found.stopped),
-        (config.parameters() as u64, 50, Stopped::Budget)
+        (config.parameters() as u64, 50, Some(Stopped::Budget))
     );
     assert_eq!(bench.cost(), (found.tokens_trained, found.flops));
     let bytes = std::fs::read(artifact.path.join("model.safetensors")).expect("reads");
@@ -276,7 +276,7 @@ fn training_stops_when_the_loss_no_longer_falls_enough() {
         }),
     );
     let found = details(&artifact);
-    assert_eq!((found.steps, found.stopped), (3, Stopped::Early));
+    assert_eq!((found.steps, found.stopped), (3, Some(Stopped::Early)));
 }
 
 /// A bench whose bars note what they are told and ask to stop after so many reports.
@@ -308,6 +308,9 @@ impl Services for Watcher {
     }
     fn file(&self, path: &FilePath) -> Result<PathBuf> {
         self.bench.file(path)
+    }
+    fn folder(&self, path: &FolderPath) -> Result<PathBuf> {
+        self.bench.folder(path)
     }
     fn bar(&self, _: &str, _: u64, _: &'static str) -> Box<dyn Bar> {
         Box::new(self.clone())

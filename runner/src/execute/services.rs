@@ -5,7 +5,7 @@ use crate::plan::Planned;
 use crate::store::{Cost, Store};
 use crate::tensorboard::Events;
 use lyceum_components::train::Point;
-use lyceum_components::{Artifact, Bar, Error, FilePath, Result, Services};
+use lyceum_components::{Artifact, Bar, Error, FilePath, FolderPath, Result, Services};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -18,6 +18,8 @@ pub(super) struct StepServices {
     artifacts: BTreeMap<String, String>,
     /// Places by path as written.
     files: BTreeMap<String, PathBuf>,
+    /// Places of folders by path as written.
+    folders: BTreeMap<String, PathBuf>,
     noted: Mutex<Noted>,
     events: Option<Events>,
 }
@@ -37,16 +39,19 @@ impl StepServices {
             .references
             .iter()
             .map(|reference| reference.text.clone());
-        let files = planned
-            .step
-            .files
-            .iter()
-            .map(|file| (file.written.clone(), file.path.clone()));
+        let (mut files, mut folders) = (BTreeMap::new(), BTreeMap::new());
+        for file in &planned.step.files {
+            match (&file.member, file.path.parent()) {
+                (Some(_), Some(folder)) => folders.insert(file.written.clone(), folder.to_path_buf()),
+                _ => files.insert(file.written.clone(), file.path.clone()),
+            };
+        }
         Self {
             store: store.clone(),
             step: planned.step.id.clone(),
             artifacts: references.zip(planned.inputs.iter().cloned()).collect(),
-            files: files.collect(),
+            files,
+            folders,
             noted: Mutex::default(),
             events: events.map(Events::new),
         }
@@ -79,6 +84,13 @@ impl Services for StepServices {
                 "unknown_file",
                 format!("step `{}` does not declare the file `{}`", self.step, path.0),
             )
+        })
+    }
+
+    fn folder(&self, path: &FolderPath) -> Result<PathBuf> {
+        self.folders.get(&path.0).cloned().ok_or_else(|| {
+            let what = format!("step `{}` does not declare the folder `{}`", self.step, path.0);
+            Error::data("unknown_file", what)
         })
     }
 

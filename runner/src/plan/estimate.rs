@@ -1,5 +1,6 @@
 //! Sizes and costs before anything runs. Where an artifact is there already, its own header is believed.
 
+use std::collections::BTreeMap;
 use crate::spec::Step;
 use crate::store::{Manifest, Store};
 use lyceum_components::{Estimate, Size, Sizes};
@@ -23,15 +24,18 @@ pub(super) fn estimate(
 }
 
 fn anew(step: &Step, key: &str, cached: Option<&Manifest>, store: &Store, sizes: &mut Sizes) -> Estimate {
+    // A folder's files count together.
+    let mut written: BTreeMap<&str, f64> = BTreeMap::new();
     for file in &step.files {
         let bytes = std::fs::metadata(&file.path).map_or(0.0, |metadata| metadata.len() as f64);
-        sizes.0.insert(
-            file.written.clone(),
-            Size {
-                bytes,
-                ..Size::default()
-            },
-        );
+        *written.entry(&file.written).or_default() += bytes;
+    }
+    for (written, bytes) in written {
+        let size = Size {
+            bytes,
+            ..Size::default()
+        };
+        sizes.0.insert(written.to_owned(), size);
     }
     let mut estimate = (step.component.estimate)(&step.params, sizes).unwrap_or_default();
     for output in &step.outputs {

@@ -42,8 +42,17 @@ pub(super) fn request(
             Err(_) if assume => "missing".to_owned(),
             Err(error) => return Err((file.path.clone(), error)),
         };
-        if let Some(place) = params.pointer_mut(&file.pointer) {
-            *place = json!({ "file": hash });
+        let Some(place) = params.pointer_mut(&file.pointer) else {
+            continue;
+        };
+        match &file.member {
+            None => *place = json!({ "file": hash }),
+            Some(name) => {
+                if !place.is_object() {
+                    *place = json!({});
+                }
+                place[name] = hash.into();
+            }
         }
     }
     let component = step.component;

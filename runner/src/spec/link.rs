@@ -10,6 +10,8 @@ use lyceum_components::{Output, Seeding};
 use serde_json::Value;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 impl Resolver<'_> {
     /// Makes references exact and puts inputs before those who use them.
@@ -94,6 +96,7 @@ impl Resolver<'_> {
                 .map_or(written.header, |item| &item.origin);
             match &field.target {
                 PointsAt::File => files.extend(self.file(field, origin)),
+                PointsAt::Folder { endings } => files.extend(self.folder(field, endings, origin)),
                 PointsAt::Artifact { kinds, many } => {
                     let found = self.targets(field, kinds, many.is_some(), origin, drafts, merged);
                     let exact: Vec<String> = found
@@ -157,38 +160,72 @@ impl Resolver<'_> {
         })
     }
 
-    fn file(&mut self, field: &PointingField, origin: &Origin) -> Option<FileUse> {
+    /// Where a named file or folder lies, if it is inside the root.
+    fn place(&mut self, field: &PointingField, origin: &Origin) -> Option<PathBuf> {
         if field.text.is_empty() {
             return None; // the schema has said so
         }
         let folder = &self.layers.list[origin.layer].folder;
-        let Some(path) = confine(&field.text, folder, &self.allowed) else {
+        let place = confine(&field.text, folder, &self.allowed);
+        if place.is_none() {
             let message = format!("`{}` lies outside the root", field.text);
             self.found.push(
                 self.layers
                     .mistake(origin, "outside_root", message)
                     .hint(Some(HINT.into())),
             );
-            return None;
-        };
+        }
+        place
+    }
+
+    fn missing(&mut self, what: String, path: &Path, origin: &Origin) {
+        let hint = format!(
+            "paths are relative to the file that names them: looked for {}",
+            path.display()
+        );
+        let mistake = self.layers.mistake(origin, "missing_file", what);
+        self.found.push(mistake.hint(Some(hint)));
+    }
+
+    fn file(&mut self, field: &PointingField, origin: &Origin) -> Option<FileUse> {
+        let path = self.place(field, origin)?;
         if !self.options.assume && !path.is_file() {
-            let message = format!("there is no file `{}`", field.text);
-            let hint = format!(
-                "paths are relative to the file that names them: looked for {}",
-                path.display()
-            );
-            self.found.push(
-                self.layers
-                    .mistake(origin, "missing_file", message)
-                    .hint(Some(hint)),
-            );
+            self.missing(format!("there is no file `{}`", field.text), &path, origin);
             return None;
         }
         Some(FileUse {
             pointer: field.pointer.clone(),
             written: field.text.clone(),
             path,
+            member: None,
         })
+    }
+
+    /// The files of a folder that have one of the endings, by name.
+    fn folder(&mut self, field: &PointingField, endings: &[String], origin: &Origin) -> Vec<FileUse> {
+        let Some(path) = self.place(field, origin) else {
+            return Vec::new();
+        };
+        let Ok(entries) = std::fs::read_dir(&path) else {
+            if !self.options.assume {
+                self.missing(format!("there is no folder `{}`", field.text), &path, origin);
+            }
+            return Vec::new();
+        };
+        let ending = |path: &PathBuf| path.extension().and_then(OsStr::to_str).map(str::to_owned);
+        let wanted = |path: &PathBuf| path.is_file() && ending(path).is_some_and(|end| endings.contains(&end));
+        let mut members: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(wanted).collect();
+        members.sort();
+        if members.is_empty() {
+            self.missing(format!("the folder `{}` has no files of a model", field.text), &path, origin);
+        }
+        let member = |path: PathBuf| FileUse {
+            pointer: field.pointer.clone(),
+            written: field.text.clone(),
+            member: path.file_name().map(|name| name.to_string_lossy().into_owned()),
+            path,
+        };
+        members.into_iter().map(member).collect()
     }
 
     /// What a reference names: (draft, output) pairs. Several only where `many` are wanted.

@@ -23,6 +23,10 @@ pub(crate) enum PointsAt {
         many: Option<String>,
     },
     File,
+    /// Those files of a folder that have one of these endings.
+    Folder {
+        endings: Vec<String>,
+    },
 }
 
 /// Finds every reference and file in `value` by walking it along its schema.
@@ -83,6 +87,13 @@ fn walk(root: &Value, schema: &Value, value: &Value, pointer: String, found: &mu
     }
     if schema.get("x-file").is_some() {
         push(&pointer, value, PointsAt::File);
+    }
+    if let Some(endings) = schema.get("x-folder").and_then(Value::as_array) {
+        let endings = endings.iter().filter_map(Value::as_str).map(str::to_owned);
+        let target = PointsAt::Folder {
+            endings: endings.collect(),
+        };
+        push(&pointer, value, target);
     }
     for keyword in ["anyOf", "oneOf", "allOf"] {
         for branch in schema

@@ -79,6 +79,8 @@ pub struct FileUse {
     pub written: String,
     /// Where it lies.
     pub path: PathBuf,
+    /// Its name in the folder, if it is one of a folder's files: `written` is the folder then.
+    pub member: Option<String>,
 }
 
 impl Resolved {

@@ -8,7 +8,7 @@ use lyceum_components::model::load;
 use lyceum_components::tokenizer::Encoder;
 use lyceum_components::tokens::Blocks;
 use lyceum_components::{
-    Artifact, Bar, COMPONENTS, Cancel, Context, Device, Error, FilePath, Precision, Result, Services, Shard,
+    Artifact, Bar, COMPONENTS, Cancel, Context, Device, Error, FilePath, FolderPath, Precision, Result, Services, Shard,
 };
 use serde_json::{Value, json};
 use std::fs;
@@ -78,6 +78,9 @@ impl Services for Files {
         Artifact::open(&self.0, location, "fuzz")
     }
     fn file(&self, path: &FilePath) -> Result<PathBuf> {
+        Ok(self.0.join(&path.0))
+    }
+    fn folder(&self, path: &FolderPath) -> Result<PathBuf> {
         Ok(self.0.join(&path.0))
     }
     fn bar(&self, _: &str, _: u64, _: &'static str) -> Box<dyn Bar> {

@@ -1,0 +1,116 @@
+//! One layer's forward pass.
+
+use super::cache::KeysValues;
+use super::config::Activation;
+use super::decoder::{Layer, Settings};
+use burn::module::Param;
+use burn::tensor::{Tensor, activation};
+use lyceum_kernels::{Mask, Pairing, Row, append, attention, gelu, rope, swiglu};
+
+/// Where the tokens of a pass stand.
+pub(crate) struct Place {
+    /// Cosine and sine: one row a position, shared by all sequences, or one a sequence and position.
+    pub(crate) angles: Option<[Tensor<2>; 2]>,
+    /// The positions: of one sequence for all, or of every sequence.
+    pub(crate) places: Vec<i64>,
+    /// Which keys each sequence sees, where it is not all up to its own.
+    pub(crate) rows: Option<Vec<Row>>,
+    /// Rows are few, and none's bytes may depend on the others.
+    pub(crate) few: bool,
+}
+
+impl Place {
+    /// Rotates heads by their positions.
+    fn rotate(&self, x_bthd: Tensor<4>, pairing: Pairing) -> Tensor<4> {
+        let Some([cos, sin]) = self.angles.clone() else {
+            return x_bthd;
+        };
+        let [b, t, h, d] = x_bthd.dims();
+        if cos.dims()[0] == t {
+            return rope(x_bthd, cos, sin, pairing);
+        }
+        rope(x_bthd.reshape([1, b * t, h, d]), cos, sin, pairing).reshape([b, t, h, d])
+    }
+}
+
+impl Layer {
+    pub(crate) fn forward(
+        &self,
+        x_nd: Tensor<2>,
+        [b, t]: [usize; 2],
+        settings: &Settings,
+        window: Option<usize>,
+        place: &Place,
+        cache: Option<&mut KeysValues>,
+    ) -> Tensor<2> {
+        let normed_nd = settings.norm(x_nd.clone(), &self.attention_norm, self.attention_norm_bias.as_ref());
+        let mixed_nd = self.attention(normed_nd.clone(), [b, t], settings, window, place, cache);
+        let attended_nd = x_nd.clone() + mixed_nd;
+        // In a parallel layer both parts read the stream as it came in.
+        let source_nd = if settings.parallel { x_nd } else { attended_nd.clone() };
+        let normed_nd = match &self.feed_forward_norm {
+            Some(scale) => settings.norm(source_nd, scale, self.feed_forward_norm_bias.as_ref()),
+            None => normed_nd,
+        };
+        attended_nd + self.feed_forward(normed_nd, settings, place.few)
+    }
+
+    fn attention(
+        &self,
+        normed_nd: Tensor<2>,
+        [b, t]: [usize; 2],
+        settings: &Settings,
+        window: Option<usize>,
+        place: &Place,
+        cache: Option<&mut KeysValues>,
+    ) -> Tensor<2> {
+        let Settings {
+            heads,
+            groups,
+            head_dim,
+            ..
+        } = *settings;
+        let qkv = settings.product(normed_nd, &self.qkv, self.qkv_bias.as_ref(), place.few);
+        let part = |first: usize, count: usize| {
+            qkv.clone()
+                .narrow(1, first * head_dim, count * head_dim)
+                .reshape([b, t, count, head_dim])
+        };
+        let normed = |x_bthd: Tensor<4>, scale: Option<&Param<Tensor<1>>>| match scale {
+            Some(scale) => settings.norm(x_bthd, scale, None),
+            None => x_bthd,
+        };
+        let pairing = settings.rotary().map_or(Pairing::Halves, |rotary| rotary.pairing);
+        let q_bthd = place.rotate(normed(part(0, heads), self.q_norm.as_ref()), pairing);
+        let k_btgd = place.rotate(normed(part(heads, groups), self.k_norm.as_ref()), pairing);
+        let v_btgd = part(heads + groups, groups);
+        let mask = Mask {
+            window,
+            slopes: settings.slopes.clone(),
+            rows: place.rows.clone(),
+        };
+        let scale = (head_dim as f64).powf(-0.5);
+        let mixed_bthd = match (cache, &place.rows) {
+            (Some(cache), Some(rows)) => {
+                let [k_csgd, v_csgd] = cache.update([k_btgd, v_btgd], |whole, new| append(whole, new, rows));
+                attention(q_bthd, k_csgd, v_csgd, scale, &mask)
+            }
+            _ => attention(q_bthd, k_btgd, v_btgd, scale, &mask),
+        };
+        let mixed_nd = mixed_bthd.reshape([b * t, heads * head_dim]);
+        settings.product(mixed_nd, &self.output, self.output_bias.as_ref(), place.few)
+    }
+
+    fn feed_forward(&self, normed_nd: Tensor<2>, settings: &Settings, few: bool) -> Tensor<2> {
+        let up = settings.product(normed_nd, &self.gate_up, self.gate_up_bias.as_ref(), few);
+        let active = match settings.activation {
+            Activation::SwiGlu => {
+                let inner = up.dims()[1] / 2;
+                swiglu(up.clone().narrow(1, 0, inner), up.narrow(1, inner, inner))
+            }
+            Activation::Gelu(kind) => gelu(up, kind),
+            Activation::Relu => activation::relu(up),
+        };
+        settings.product(active, &self.down, self.down_bias.as_ref(), few)
+    }
+}
