@@ -139,7 +139,7 @@ fn logits_losses_and_gradients_agree_with_transformers() {
             let what = format!("{name}, {precision:?}");
             let plain = Device::flex();
             let decoder =
-                Decoder::from_named(&config, weights.clone(), precision, &plain).expect("the fixture loads");
+                Decoder::from_named(&config, &weights, precision, &plain).expect("the fixture loads");
             let inputs = TensorData::new(batch.inputs.clone(), [batch.rows, batch.width]);
             let hidden_btd = decoder.hidden(Tensor::<2, Int>::from_data(inputs, &plain));
             let found = hidden_btd
@@ -155,7 +155,7 @@ fn logits_losses_and_gradients_agree_with_transformers() {
             let found = token_nll(&decoder, &batch, &plain);
             assert_close(&format!("{what}: token_nll"), &found, &masked, tolerance);
 
-            let decoder = Decoder::from_named(&config, weights.clone(), precision, &plain.autodiff())
+            let decoder = Decoder::from_named(&config, &weights, precision, &plain.autodiff())
                 .expect("the fixture loads");
             let passed = pass(&decoder, &config, &batch, shares.clone());
             assert_close(&format!("{what}: nll"), &passed.nll, &nll, tolerance);
@@ -192,7 +192,7 @@ fn accumulated_gradients_are_those_of_the_token_mean() {
         let what = format!("{precision:?}");
         let decoder = Decoder::from_named(
             &config,
-            named(&case.get("weights")),
+            &named(&case.get("weights")),
             precision,
             &Device::flex().autodiff(),
         )
@@ -228,8 +228,10 @@ fn named_weights_come_back_as_they_went_in() {
     for case in golden.root().get("cases").items() {
         let config: ModelConfig = case.get("config").read();
         let weights = named(&case.get("weights"));
-        let load = |weights| Decoder::from_named(&config, weights, Precision::F64, &Device::flex());
-        let decoder = load(weights.clone()).expect("the fixture loads");
+        let load = |weights: &BTreeMap<String, TensorData>| {
+            Decoder::from_named(&config, weights, Precision::F64, &Device::flex())
+        };
+        let decoder = load(&weights).expect("the fixture loads");
         assert_eq!(decoder.num_params(), config.parameters());
         let back = decoder.to_named(&config);
         assert!(back.values().all(|data| data.dtype() == DType::F64));
@@ -238,11 +240,11 @@ fn named_weights_come_back_as_they_went_in() {
         let key = "model.layers.1.self_attn.k_proj.weight";
         let mut without = weights.clone();
         without.remove(key);
-        let error = load(without).expect_err("a tensor is missing");
+        let error = load(&without).expect_err("a tensor is missing");
         assert!(error.to_string().contains(key), "{error}");
         let mut misshaped = weights;
         misshaped.insert(key.to_owned(), TensorData::new(vec![0.0; 6], [2, 3]));
-        let error = load(misshaped).expect_err("a tensor has another shape");
+        let error = load(&misshaped).expect_err("a tensor has another shape");
         assert!(error.to_string().contains("[2, 3]"), "{error}");
     }
 }

@@ -1,7 +1,7 @@
 //! A model and its tokenizer, ready to be asked.
 
 use crate::model::folder::{self, special_ids};
-use crate::model::{self, Loaded, ModelDetails};
+use crate::model::{self, Loaded};
 use crate::untrusted::quiet;
 use crate::{Artifact, Error, Precision, Result};
 use burn::tensor::Device;
@@ -26,7 +26,11 @@ impl LanguageModel {
     /// # Errors
     /// As [`model::load`]; `no_tokenizer`, `bad_tokenizer`, `vocab_mismatch`.
     pub fn open(artifact: &Artifact, device: &Device, precision: Precision) -> Result<Self> {
-        Self::new(&artifact.path, model::load_frozen(artifact, device, precision)?, device)
+        Self::new(
+            &artifact.path,
+            model::load_frozen(artifact, device, precision)?,
+            device,
+        )
     }
 
     /// Opens a folder in Hugging Face's layout.
@@ -41,7 +45,9 @@ impl LanguageModel {
     fn new(folder: &Path, loaded: Loaded, device: &Device) -> Result<Self> {
         let (tokenizer, _) = folder::tokenizer(folder)?;
         let ends = special_ids(folder, &loaded.config, &tokenizer, "eos")?;
-        let bos = special_ids(folder, &loaded.config, &tokenizer, "bos")?.first().copied();
+        let bos = special_ids(folder, &loaded.config, &tokenizer, "bos")?
+            .first()
+            .copied();
         Ok(Self {
             loaded,
             folder: folder.to_path_buf(),
@@ -79,9 +85,9 @@ impl LanguageModel {
     /// # Errors
     /// `cannot_decode`.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        quiet(|| self.tokenizer.decode(ids, true).ok()).flatten().ok_or_else(|| {
-            Error::data("cannot_decode", "the tokenizer failed on ids").in_file(&self.folder)
-        })
+        quiet(|| self.tokenizer.decode(ids, true).ok())
+            .flatten()
+            .ok_or_else(|| Error::data("cannot_decode", "the tokenizer failed on ids").in_file(&self.folder))
     }
 
     /// Ids that end a text: of generation_config.json, else config.json, else tokenizer_config.json.

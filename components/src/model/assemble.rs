@@ -57,31 +57,45 @@ fn assemble(config: &ModelConfig, settings: Settings, parts: &mut dyn Parts) -> 
             attention_norm_bias: only(shifted, || Ok(param(parts.shift(&attention, d)?)))?,
             qkv: param(parts.matrix(&prefix, &names.qkv, d)?),
             qkv_bias: only(biases.qkv, || Ok(param(parts.bias(&prefix, &names.qkv)?)))?,
-            q_norm: only(config.qk_norm, || Ok(param(parts.scale(&module(names.q_norm), head_dim)?)))?,
-            k_norm: only(config.qk_norm, || Ok(param(parts.scale(&module(names.k_norm), head_dim)?)))?,
+            q_norm: only(config.qk_norm, || {
+                Ok(param(parts.scale(&module(names.q_norm), head_dim)?))
+            })?,
+            k_norm: only(config.qk_norm, || {
+                Ok(param(parts.scale(&module(names.k_norm), head_dim)?))
+            })?,
             output: param(parts.matrix(&prefix, &[names.output], config.queries_size())?),
             output_bias: only(biases.output, || Ok(param(parts.bias(&prefix, &[names.output])?)))?,
             feed_forward_norm: only(own_norm, || Ok(param(parts.scale(&feed_forward, d)?)))?,
             feed_forward_norm_bias: only(own_norm && shifted, || Ok(param(parts.shift(&feed_forward, d)?)))?,
             gate_up: param(parts.matrix(&prefix, &names.gate_up, d)?),
-            gate_up_bias: only(biases.feed_forward, || Ok(param(parts.bias(&prefix, &names.gate_up)?)))?,
+            gate_up_bias: only(biases.feed_forward, || {
+                Ok(param(parts.bias(&prefix, &names.gate_up)?))
+            })?,
             down: param(parts.matrix(&prefix, &[names.down], inner)?),
-            down_bias: only(biases.feed_forward, || Ok(param(parts.bias(&prefix, &[names.down])?)))?,
+            down_bias: only(biases.feed_forward, || {
+                Ok(param(parts.bias(&prefix, &[names.down])?))
+            })?,
         });
     }
     let untied = !config.tie_word_embeddings;
     Ok(Decoder {
         embedding,
         positions,
-        embedding_norm: only(config.embedding_norm, || Ok(param(parts.scale(embedding_norm, d)?)))?,
+        embedding_norm: only(config.embedding_norm, || {
+            Ok(param(parts.scale(embedding_norm, d)?))
+        })?,
         embedding_norm_bias: only(config.embedding_norm && shifted, || {
             Ok(param(parts.shift(embedding_norm, d)?))
         })?,
         layers,
         norm: param(parts.scale(names.norm, d)?),
         norm_bias: only(shifted, || Ok(param(parts.shift(names.norm, d)?)))?,
-        head: only(untied, || Ok(param(parts.table(names.head, config.vocab_size, d)?)))?,
-        head_bias: only(biases.head, || Ok(param(parts.shift(names.head, config.vocab_size)?)))?,
+        head: only(untied, || {
+            Ok(param(parts.table(names.head, config.vocab_size, d)?))
+        })?,
+        head_bias: only(biases.head, || {
+            Ok(param(parts.shift(names.head, config.vocab_size)?))
+        })?,
         config: settings,
     })
 }
@@ -105,7 +119,9 @@ impl Random<'_> {
     fn normal(&mut self, rows: usize, columns: usize) -> Tensor<2> {
         self.made += 1;
         let mut stream = self.stream.at(self.made);
-        let values = (0..rows * columns).map(|_| stream.normal() * self.range).collect();
+        let values = (0..rows * columns)
+            .map(|_| stream.normal() * self.range)
+            .collect();
         self.tensor(values, [rows, columns])
     }
 }
@@ -176,7 +192,9 @@ impl Parts for Check<'_> {
         Ok(Self::nothing())
     }
     fn table(&mut self, module: &str, rows: usize, width: usize) -> Result<Tensor<2>> {
-        take(self.0, &format!("{module}.weight"), &[rows, width], |_| Self::nothing())
+        take(self.0, &format!("{module}.weight"), &[rows, width], |_| {
+            Self::nothing()
+        })
     }
     fn scale(&mut self, module: &str, size: usize) -> Result<Tensor<1>> {
         take(self.0, &format!("{module}.weight"), &[size], |_| Self::nothing())
@@ -251,7 +269,12 @@ impl<M: Held, V: Held> Parts for Files<'_, M, V> {
     }
 
     fn table(&mut self, module: &str, rows: usize, width: usize) -> Result<Tensor<2>> {
-        let values = take(self.stored, &format!("{module}.weight"), &[rows, width], fill::copied::<M>)?;
+        let values = take(
+            self.stored,
+            &format!("{module}.weight"),
+            &[rows, width],
+            fill::copied::<M>,
+        )?;
         Ok(fill::tensor(values, [rows, width], self.device))
     }
 
@@ -326,15 +349,27 @@ impl Decoder {
         let names: Names = (config.family.file().names)(config);
         let mut named = Named(BTreeMap::new());
         named.one(names.embedding, "weight", Some(&self.embedding));
-        named.one(names.positions.unwrap_or_default(), "weight", self.positions.as_ref());
+        named.one(
+            names.positions.unwrap_or_default(),
+            "weight",
+            self.positions.as_ref(),
+        );
         let norm = names.embedding_norm.unwrap_or_default();
         named.one(norm, "weight", self.embedding_norm.as_ref());
         named.one(norm, "bias", self.embedding_norm_bias.as_ref());
         for (i, layer) in self.layers.iter().enumerate() {
             let prefix = names.of_layer(i, "");
             let norms = [
-                (names.attention_norm, Some(&layer.attention_norm), &layer.attention_norm_bias),
-                (names.feed_forward_norm, layer.feed_forward_norm.as_ref(), &layer.feed_forward_norm_bias),
+                (
+                    names.attention_norm,
+                    Some(&layer.attention_norm),
+                    &layer.attention_norm_bias,
+                ),
+                (
+                    names.feed_forward_norm,
+                    layer.feed_forward_norm.as_ref(),
+                    &layer.feed_forward_norm_bias,
+                ),
                 (names.q_norm, layer.q_norm.as_ref(), &None),
                 (names.k_norm, layer.k_norm.as_ref(), &None),
             ];
@@ -344,8 +379,18 @@ impl Decoder {
                 named.one(&module, "bias", shift.as_ref());
             }
             named.pieces(&prefix, &names.qkv, &layer.qkv, layer.qkv_bias.as_ref());
-            named.pieces(&prefix, &[names.output], &layer.output, layer.output_bias.as_ref());
-            named.pieces(&prefix, &names.gate_up, &layer.gate_up, layer.gate_up_bias.as_ref());
+            named.pieces(
+                &prefix,
+                &[names.output],
+                &layer.output,
+                layer.output_bias.as_ref(),
+            );
+            named.pieces(
+                &prefix,
+                &names.gate_up,
+                &layer.gate_up,
+                layer.gate_up_bias.as_ref(),
+            );
             named.pieces(&prefix, &[names.down], &layer.down, layer.down_bias.as_ref());
         }
         named.one(names.norm, "weight", Some(&self.norm));
@@ -367,14 +412,22 @@ impl Named {
     }
 
     /// Cuts a matrix and its bias into the pieces that are stored.
-    fn pieces(&mut self, prefix: &str, pieces: &[Piece], matrix: &Param<Tensor<2>>, bias: Option<&Param<Tensor<1>>>) {
+    fn pieces(
+        &mut self,
+        prefix: &str,
+        pieces: &[Piece],
+        matrix: &Param<Tensor<2>>,
+        bias: Option<&Param<Tensor<1>>>,
+    ) {
         let mut start = 0;
         for piece in pieces {
             let name = format!("{prefix}{}", piece.module);
             let mut part = matrix.val().narrow(1, start, piece.outputs);
             let mut shift = bias.map(|bias| bias.val().narrow(0, start, piece.outputs));
             if matches!(piece.layout, Layout::ByHead { .. }) {
-                let order: Vec<i64> = (0..piece.outputs).map(|stored| piece.ours(stored) as i64).collect();
+                let order: Vec<i64> = (0..piece.outputs)
+                    .map(|stored| piece.ours(stored) as i64)
+                    .collect();
                 let order = Tensor::from_data(TensorData::new(order, [piece.outputs]), &part.device());
                 part = part.select(1, Tensor::clone(&order));
                 shift = shift.map(|shift| shift.select(0, order));

@@ -41,9 +41,16 @@ impl Cache {
         device: &Device,
         angles: Option<[Tensor<2>; 2]>,
     ) -> Self {
-        let zeros = || Tensor::zeros(shape, TensorCreationOptions::new(device.clone()).with_dtype(dtype));
+        let zeros = || {
+            Tensor::zeros(
+                shape,
+                TensorCreationOptions::new(device.clone()).with_dtype(dtype),
+            )
+        };
         Self {
-            layers: (0..layers).map(|_| KeysValues(Some([zeros(), zeros()]))).collect(),
+            layers: (0..layers)
+                .map(|_| KeysValues(Some([zeros(), zeros()])))
+                .collect(),
             angles,
             lengths: vec![0; shape[0]],
             capacity: shape[1],

@@ -161,8 +161,11 @@ impl ModelConfig {
         let family = Family::ALL.iter().find(|family| family.name() == model_type);
         let Some(family) = family else {
             let known: Vec<_> = Family::ALL.iter().map(|family| family.name()).collect();
-            let message = format!("`model_type` is \"{model_type}\", which is not among the families there are");
-            return Err(Error::data("unsupported_model", message).hint(format!("there are {}", known.join(", "))));
+            let message =
+                format!("`model_type` is \"{model_type}\", which is not among the families there are");
+            return Err(
+                Error::data("unsupported_model", message).hint(format!("there are {}", known.join(", ")))
+            );
         };
         let config = (family.file().read)(&Json(&json))?;
         config.check()?;
@@ -181,7 +184,11 @@ impl ModelConfig {
 
     /// Sets the type that weights are stored in, as `float32`.
     pub(crate) fn set_dtype(&mut self, name: &str) {
-        let key = if self.json.contains_key("dtype") { "dtype" } else { "torch_dtype" };
+        let key = if self.json.contains_key("dtype") {
+            "dtype"
+        } else {
+            "torch_dtype"
+        };
         self.json.insert(key.to_owned(), name.into());
     }
 
@@ -232,7 +239,11 @@ impl ModelConfig {
 
     /// Outputs of the first product of a feed-forward layer.
     pub(crate) fn up_size(&self) -> usize {
-        let products = if self.activation == Activation::SwiGlu { 2 } else { 1 };
+        let products = if self.activation == Activation::SwiGlu {
+            2
+        } else {
+            1
+        };
         products * self.intermediate_size
     }
 

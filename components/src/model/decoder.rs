@@ -93,7 +93,10 @@ impl Settings {
         }
         if self.bf16 {
             let dtype = x_nd.dtype();
-            let product = x_nd.cast(DType::BF16).matmul(w.val().cast(DType::BF16)).cast(dtype);
+            let product = x_nd
+                .cast(DType::BF16)
+                .matmul(w.val().cast(DType::BF16))
+                .cast(dtype);
             return match bias {
                 Some(bias) => product + bias.unsqueeze(),
                 None => product,
@@ -151,7 +154,10 @@ impl Decoder {
     pub fn hidden_padded(&self, inputs_bt: Tensor<2, Int>, first: &[usize]) -> Tensor<3> {
         let t = inputs_bt.dims()[1];
         let place = |column: usize, first: usize| column.saturating_sub(first) as i64;
-        let places: Vec<i64> = first.iter().flat_map(|&first| (0..t).map(move |column| place(column, first))).collect();
+        let places: Vec<i64> = first
+            .iter()
+            .flat_map(|&first| (0..t).map(move |column| place(column, first)))
+            .collect();
         let row = |(row, &first)| Row { row, first, past: 0 };
         let place = Place {
             angles: self.angles(t).map(|angles| select(angles, &places)),
@@ -167,7 +173,10 @@ impl Decoder {
     pub fn extend(&self, inputs_bt: Tensor<2, Int>, rows: &[usize], cache: &mut Cache) -> Tensor<3> {
         let t = inputs_bt.dims()[1];
         let past: Vec<usize> = rows.iter().map(|&row| cache.len(row)).collect();
-        let places: Vec<i64> = past.iter().flat_map(|&past| (past..past + t).map(|place| place as i64)).collect();
+        let places: Vec<i64> = past
+            .iter()
+            .flat_map(|&past| (past..past + t).map(|place| place as i64))
+            .collect();
         let row = |(&row, &past)| Row { row, first: 0, past };
         let place = Place {
             angles: cache.angles.clone().map(|angles| select(angles, &places)),
@@ -190,7 +199,12 @@ impl Decoder {
 
     /// What the output head makes of hidden states, `[n, v]`; a row's bytes depend on no other row.
     pub fn logits(&self, hidden_nd: Tensor<2>) -> Tensor<2> {
-        row_linear(hidden_nd, self.head(), Orientation::OutputsFirst, self.head_bias())
+        row_linear(
+            hidden_nd,
+            self.head(),
+            Orientation::OutputsFirst,
+            self.head_bias(),
+        )
     }
 
     /// The output head, `[v, d]`.
@@ -234,7 +248,9 @@ impl Decoder {
             let keys_values = cache.as_deref_mut().map(|cache| &mut cache.layers[i]);
             x_nd = layer.forward(x_nd, [b, t], settings, settings.windows[i], place, keys_values);
         }
-        settings.norm(x_nd, &self.norm, self.norm_bias.as_ref()).reshape([b, t, d])
+        settings
+            .norm(x_nd, &self.norm, self.norm_bias.as_ref())
+            .reshape([b, t, d])
     }
 }
 

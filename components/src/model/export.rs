@@ -2,8 +2,8 @@
 
 use super::files::{ModelDetails, finish};
 use super::stored::{Stored, Weights};
-use super::{fill, folder};
 use super::tensors::write_tensors;
+use super::{fill, folder};
 use crate::component::{Estimate, Output, Size, Sizes, main_output};
 use crate::reference::{self, Ref};
 use crate::{Component, Context, Kind, Result};

@@ -81,7 +81,9 @@ pub struct Loaded {
 /// # Errors
 /// Those of [`ModelConfig::from_json`]; `bad_safetensors`, `missing_tensor` or `bad_shape`, naming the file.
 pub fn load(artifact: &Artifact, device: &Device, precision: Precision) -> Result<Loaded> {
-    read(artifact, |config, weights| Decoder::from_stored(config, weights, precision, device))
+    read(artifact, |config, weights| {
+        Decoder::from_stored(config, weights, precision, device)
+    })
 }
 
 /// Reads a model artifact that will only be asked: in bf16 its matrices are held in bf16.
@@ -89,7 +91,9 @@ pub fn load(artifact: &Artifact, device: &Device, precision: Precision) -> Resul
 /// # Errors
 /// As [`load`].
 pub fn load_frozen(artifact: &Artifact, device: &Device, precision: Precision) -> Result<Loaded> {
-    read(artifact, |config, weights| Decoder::frozen(config, weights, precision, device))
+    read(artifact, |config, weights| {
+        Decoder::frozen(config, weights, precision, device)
+    })
 }
 
 /// Reads a folder in Hugging Face's layout that is no artifact, to be asked.
@@ -164,7 +168,10 @@ pub(crate) fn finish(
         hasher.update_file(file)?;
     }
     let there = |name: &&str| tokenizer.join(name).exists();
-    for name in [TOKENIZER_FILE].into_iter().chain(COMPANIONS.into_iter().filter(there)) {
+    for name in [TOKENIZER_FILE]
+        .into_iter()
+        .chain(COMPANIONS.into_iter().filter(there))
+    {
         let (from, to) = (tokenizer.join(name), folder.join(name));
         disk::copy(&from, &to).map_err(Error::io("cannot copy to", &to))?;
         hasher.update_file(&to)?;

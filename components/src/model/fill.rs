@@ -116,7 +116,11 @@ pub(crate) fn place_bias<T: Held>(target: &mut [T], view: View, piece: &Piece) {
 }
 
 /// A tensor of these values, without copying them on the CPU.
-pub(crate) fn tensor<const D: usize, T: Held>(values: Vec<T>, shape: [usize; D], device: &burn::tensor::Device) -> Tensor<D> {
+pub(crate) fn tensor<const D: usize, T: Held>(
+    values: Vec<T>,
+    shape: [usize; D],
+    device: &burn::tensor::Device,
+) -> Tensor<D> {
     let options = TensorCreationOptions::new(device.clone()).with_dtype(T::dtype());
     Tensor::from_data(TensorData::new(values, shape), options)
 }

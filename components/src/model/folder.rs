@@ -27,7 +27,9 @@ const LONGEST: u64 = 16 << 20;
 /// The bytes of a file of the folder that is read whole. `too_large`.
 fn read(folder: &Path, name: &str) -> Result<Vec<u8>> {
     let file = within(folder, name)?;
-    let size = fs::metadata(&file).map_err(Error::io("cannot read", &file))?.len();
+    let size = fs::metadata(&file)
+        .map_err(Error::io("cannot read", &file))?
+        .len();
     if size > LONGEST {
         let message = format!("it has {size} bytes; expected at most {LONGEST}");
         return Err(Error::data("bad_config", message).in_file(&file));
@@ -88,7 +90,12 @@ pub(crate) fn companion_text(folder: &Path, name: &str) -> Result<Option<String>
 
 /// Ids of `key` in generation_config.json, else in config.json, else of the token that tokenizer_config.json calls so:
 /// one, several or none.
-pub(crate) fn special_ids(folder: &Path, config: &ModelConfig, tokenizer: &Tokenizer, what: &str) -> Result<Vec<u32>> {
+pub(crate) fn special_ids(
+    folder: &Path,
+    config: &ModelConfig,
+    tokenizer: &Tokenizer,
+    what: &str,
+) -> Result<Vec<u32>> {
     let key = format!("{what}_token_id");
     let generation = companion(folder, "generation_config.json")?.unwrap_or_default();
     for json in [generation, config.to_json()] {

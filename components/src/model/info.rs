@@ -51,7 +51,10 @@ context = 1024
                 ("parameters", parameters),
                 ("context", config.max_position_embeddings as f64),
                 ("flops_per_token", forward_flops(&config, width) / width as f64),
-                ("training_flops_per_token", training_flops(&config, width) / width as f64),
+                (
+                    "training_flops_per_token",
+                    training_flops(&config, width) / width as f64,
+                ),
                 ("weights_bytes_f32", 4.0 * parameters),
                 ("weights_bytes_bf16", 2.0 * parameters),
                 ("cache_bytes_per_token_f32", 4.0 * cache as f64),

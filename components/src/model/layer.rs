@@ -43,11 +43,19 @@ impl Layer {
         place: &Place,
         cache: Option<&mut KeysValues>,
     ) -> Tensor<2> {
-        let normed_nd = settings.norm(x_nd.clone(), &self.attention_norm, self.attention_norm_bias.as_ref());
+        let normed_nd = settings.norm(
+            x_nd.clone(),
+            &self.attention_norm,
+            self.attention_norm_bias.as_ref(),
+        );
         let mixed_nd = self.attention(normed_nd.clone(), [b, t], settings, window, place, cache);
         let attended_nd = x_nd.clone() + mixed_nd;
         // In a parallel layer both parts read the stream as it came in.
-        let source_nd = if settings.parallel { x_nd } else { attended_nd.clone() };
+        let source_nd = if settings.parallel {
+            x_nd
+        } else {
+            attended_nd.clone()
+        };
         let normed_nd = match &self.feed_forward_norm {
             Some(scale) => settings.norm(source_nd, scale, self.feed_forward_norm_bias.as_ref()),
             None => normed_nd,

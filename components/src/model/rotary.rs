@@ -31,10 +31,14 @@ impl Rotary {
         let rotated = 2 * self.frequencies.len();
         let bad = |what: String| Err(Error::data("bad_config", what));
         if rotated == 0 || rotated > head_dim {
-            return bad(format!("{rotated} elements of a head are rotated; expected 2 to {head_dim}"));
+            return bad(format!(
+                "{rotated} elements of a head are rotated; expected 2 to {head_dim}"
+            ));
         }
         if !self.frequencies.iter().all(|f| f.is_finite()) || !self.scale.is_finite() {
-            return bad("the rotary angles are not finite: look at `rope_theta` and `rope_scaling`".to_owned());
+            return bad(
+                "the rotary angles are not finite: look at `rope_theta` and `rope_scaling`".to_owned(),
+            );
         }
         Ok(())
     }

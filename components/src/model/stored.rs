@@ -178,7 +178,10 @@ impl Stored for Weights {
         let Some(entry) = self.tensors.get(name) else {
             return;
         };
-        let (start, end) = (entry.range.start.next_multiple_of(PAGE), entry.range.end / PAGE * PAGE);
+        let (start, end) = (
+            entry.range.start.next_multiple_of(PAGE),
+            entry.range.end / PAGE * PAGE,
+        );
         if start < end {
             let map = &self.files[entry.file].1;
             // SAFETY: the map is of a file and read-only: pages that are asked for again are read again. A refusal only
@@ -200,9 +203,13 @@ fn files(folder: &Path) -> Result<Vec<String>> {
     }
     let index = within(folder, INDEX)?;
     let bad = |what: String| Error::data("bad_safetensors", what).in_file(&index);
-    let size = fs::metadata(&index).map_err(Error::io("cannot read", &index))?.len();
+    let size = fs::metadata(&index)
+        .map_err(Error::io("cannot read", &index))?
+        .len();
     if size > LONGEST_INDEX {
-        return Err(bad(format!("it has {size} bytes; expected at most {LONGEST_INDEX}")));
+        return Err(bad(format!(
+            "it has {size} bytes; expected at most {LONGEST_INDEX}"
+        )));
     }
     let text = fs::read(&index).map_err(Error::io("cannot read", &index))?;
     let json: Value = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
@@ -210,7 +217,9 @@ fn files(folder: &Path) -> Result<Vec<String>> {
     let map = map.ok_or_else(|| bad("`weight_map` is missing".to_owned()))?;
     let mut names: Vec<String> = Vec::new();
     for file in map.values() {
-        let name = file.as_str().ok_or_else(|| bad(format!("{file} is no file's name")))?;
+        let name = file
+            .as_str()
+            .ok_or_else(|| bad(format!("{file} is no file's name")))?;
         names.push(name.to_owned());
     }
     names.sort();
@@ -218,7 +227,9 @@ fn files(folder: &Path) -> Result<Vec<String>> {
     match names.iter().find(|name| !folder.join(name).exists()) {
         Some(name) if plain(name) => {
             let message = format!("the index names `{name}`, which is not there");
-            Err(Error::data("missing_shard", message).in_file(&index).hint("fetch it"))
+            Err(Error::data("missing_shard", message)
+                .in_file(&index)
+                .hint("fetch it"))
         }
         _ => Ok(names),
     }
@@ -230,7 +241,8 @@ fn without_weights(folder: &Path) -> Error {
     found.sort();
     let ends = ["bin", "pt", "pth", "ckpt"];
     let weights = found.into_iter().find(|path| {
-        path.extension().is_some_and(|end| ends.iter().any(|known| end == *known))
+        path.extension()
+            .is_some_and(|end| ends.iter().any(|known| end == *known))
     });
     match weights {
         Some(path) => pickled(&path),
@@ -242,12 +254,15 @@ fn without_weights(folder: &Path) -> Error {
 
 /// `pickled_weights`: loading such a file can run any program in it.
 fn pickled(path: &Path) -> Error {
-    Error::data("pickled_weights", "weights in Python's pickle format can run programs and are not read")
-        .in_file(path)
-        .hint(
-            "convert them once, where you trust them: python -c \"import sys; from transformers import \
+    Error::data(
+        "pickled_weights",
+        "weights in Python's pickle format can run programs and are not read",
+    )
+    .in_file(path)
+    .hint(
+        "convert them once, where you trust them: python -c \"import sys; from transformers import \
              AutoModelForCausalLM as M; M.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[1])\" FOLDER",
-        )
+    )
 }
 
 fn plain(name: &str) -> bool {
@@ -259,9 +274,12 @@ fn plain(name: &str) -> bool {
 pub(crate) fn within(folder: &Path, name: &str) -> Result<PathBuf> {
     let path = folder.join(name);
     let leaves = || {
-        Error::data("leaves_folder", format!("`{name}` leads out of the model's folder"))
-            .in_file(folder)
-            .hint("put the file itself into the folder")
+        Error::data(
+            "leaves_folder",
+            format!("`{name}` leads out of the model's folder"),
+        )
+        .in_file(folder)
+        .hint("put the file itself into the folder")
     };
     if !plain(name) {
         return Err(leaves());
@@ -269,7 +287,9 @@ pub(crate) fn within(folder: &Path, name: &str) -> Result<PathBuf> {
     let real = fs::canonicalize(&path).map_err(Error::io("cannot read", &path))?;
     let home = fs::canonicalize(folder).map_err(Error::io("cannot read", folder))?;
     let cache = home.parent().filter(|parent| parent.ends_with("snapshots"));
-    let blobs = cache.and_then(Path::parent).map(|repository| repository.join("blobs"));
+    let blobs = cache
+        .and_then(Path::parent)
+        .map(|repository| repository.join("blobs"));
     let allowed = real.parent() == Some(&home) || blobs.is_some_and(|blobs| real.parent() == Some(&blobs));
     if allowed { Ok(path) } else { Err(leaves()) }
 }

@@ -1,8 +1,9 @@
 //! A tokenizer as packing uses it.
 
 use crate::artifact::{TOKENIZER_FILE, TokenizerDetails, parse_tokenizer, read_json, vocab_size};
+use crate::model::folder;
 use crate::untrusted::quiet;
-use crate::{Artifact, Error, Result};
+use crate::{Artifact, Error, Kind, Result};
 use tokenizers::Tokenizer;
 
 /// A tokenizer and what its header says.
@@ -15,11 +16,14 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Opens a tokenizer artifact. `bad_tokenizer`, `bad_artifact`.
+    /// Opens a tokenizer artifact, or that of a model. `bad_tokenizer`, `bad_artifact`.
     pub fn open(artifact: &Artifact) -> Result<Self> {
         let file = artifact.path.join(TOKENIZER_FILE);
         let json = read_json(&file)?;
         let tokenizer = parse_tokenizer(&json).map_err(|e| e.in_file(&file))?;
+        if artifact.header.kind == Kind::Model {
+            return Self::of_model(artifact, tokenizer, json);
+        }
         let details: TokenizerDetails = artifact.details()?;
         if details.vocab_size != vocab_size(&tokenizer) || details.eos_id >= details.vocab_size {
             return Err(
@@ -32,6 +36,33 @@ impl Encoder {
             tokenizer,
             details,
             fingerprint: artifact.header.fingerprint.clone(),
+            json,
+        })
+    }
+
+    /// The tokenizer of a model: documents end as the model's texts do. `no_eos_token`.
+    fn of_model(artifact: &Artifact, tokenizer: Tokenizer, json: Vec<u8>) -> Result<Self> {
+        let config = folder::config(&artifact.path)?;
+        let ends = folder::special_ids(&artifact.path, &config, &tokenizer, "eos")?;
+        let named = ends
+            .first()
+            .and_then(|&id| Some((id, tokenizer.id_to_token(id)?)));
+        let Some((eos_id, eos_token)) = named else {
+            return Err(Error::data(
+                "no_eos_token",
+                "no token of the model's tokenizer is known to end a document",
+            )
+            .in_file(&artifact.path)
+            .hint("load its tokenizer.json with `tokenizer.load` and name the token in `eos_token`"));
+        };
+        Ok(Self {
+            details: TokenizerDetails {
+                vocab_size: vocab_size(&tokenizer),
+                eos_id,
+                eos_token,
+            },
+            fingerprint: blake3::hash(&json).to_hex().to_string(),
+            tokenizer,
             json,
         })
     }

@@ -1,10 +1,10 @@
 //! Sizes and costs before anything runs. Where an artifact is there already, its own header is believed.
 
-use std::collections::BTreeMap;
 use crate::spec::Step;
 use crate::store::{Manifest, Store};
 use lyceum_components::{Estimate, Size, Sizes};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Estimates a step, unless that is `known`, and notes the sizes of its outputs under their references.
 pub(super) fn estimate(

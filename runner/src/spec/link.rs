@@ -213,11 +213,20 @@ impl Resolver<'_> {
             return Vec::new();
         };
         let ending = |path: &PathBuf| path.extension().and_then(OsStr::to_str).map(str::to_owned);
-        let wanted = |path: &PathBuf| path.is_file() && ending(path).is_some_and(|end| endings.contains(&end));
-        let mut members: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(wanted).collect();
+        let wanted =
+            |path: &PathBuf| path.is_file() && ending(path).is_some_and(|end| endings.contains(&end));
+        let mut members: Vec<PathBuf> = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(wanted)
+            .collect();
         members.sort();
         if members.is_empty() {
-            self.missing(format!("the folder `{}` has no files of a model", field.text), &path, origin);
+            self.missing(
+                format!("the folder `{}` has no files of a model", field.text),
+                &path,
+                origin,
+            );
         }
         let member = |path: PathBuf| FileUse {
             pointer: field.pointer.clone(),

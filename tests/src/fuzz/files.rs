@@ -8,7 +8,8 @@ use lyceum_components::model::load;
 use lyceum_components::tokenizer::Encoder;
 use lyceum_components::tokens::Blocks;
 use lyceum_components::{
-    Artifact, Bar, COMPONENTS, Cancel, Context, Device, Error, FilePath, FolderPath, Precision, Result, Services, Shard,
+    Artifact, Bar, COMPONENTS, Cancel, Context, Device, Error, FilePath, FolderPath, Precision, Result,
+    Services, Shard,
 };
 use serde_json::{Value, json};
 use std::fs;

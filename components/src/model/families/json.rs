@@ -54,7 +54,9 @@ impl<'a> Json<'a> {
 
     /// True or false, or what the family takes where neither is given.
     pub(crate) fn flag_or(&self, key: &str, default: bool) -> Result<bool> {
-        Ok(self.read(key, "true or false", Value::as_bool)?.unwrap_or(default))
+        Ok(self
+            .read(key, "true or false", Value::as_bool)?
+            .unwrap_or(default))
     }
 
     /// A text, if it is there.

@@ -83,7 +83,10 @@ fn write(spec: &ModelSpec, vocab_size: usize) -> Value {
 }
 
 pub(super) fn names(config: &ModelConfig) -> Names {
-    let (queries, keys) = (config.queries_size(), config.num_key_value_heads * config.head_dim);
+    let (queries, keys) = (
+        config.queries_size(),
+        config.num_key_value_heads * config.head_dim,
+    );
     let inner = config.intermediate_size;
     Names {
         embedding: "model.embed_tokens",
@@ -100,7 +103,10 @@ pub(super) fn names(config: &ModelConfig) -> Names {
         k_norm: "self_attn.k_norm",
         output: Piece::new("self_attn.o_proj", config.hidden_size),
         feed_forward_norm: "post_attention_layernorm",
-        gate_up: vec![Piece::new("mlp.gate_proj", inner), Piece::new("mlp.up_proj", inner)],
+        gate_up: vec![
+            Piece::new("mlp.gate_proj", inner),
+            Piece::new("mlp.up_proj", inner),
+        ],
         down: Piece::new("mlp.down_proj", config.hidden_size),
         norm: "model.norm",
         head: "lm_head",

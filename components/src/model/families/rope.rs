@@ -39,7 +39,11 @@ pub(crate) fn rotary(json: &Json, dims: usize, theta: f64, pairing: Pairing) -> 
         "llama3" => llama3(&mut rotary, &scaling, factor()?)?,
         "yarn" => yarn(&mut rotary, json, &scaling, factor()?, dims, base)?,
         _ => {
-            let key = if scaling.get("rope_type").is_some() { "rope_type" } else { "type" };
+            let key = if scaling.get("rope_type").is_some() {
+                "rope_type"
+            } else {
+                "type"
+            };
             return Err(scaling.unsupported(key, "default, linear, dynamic, llama3, yarn"));
         }
     }
@@ -107,8 +111,17 @@ fn yarn(rotary: &mut Rotary, json: &Json, scaling: &Json, factor: f64, dims: usi
         let interpolated = ((i as f64 - low) / (high - low)).clamp(0.0, 1.0);
         *frequency *= 1.0 - interpolated + interpolated / factor;
     }
-    let growth = |scale: f64| if factor <= 1.0 { 1.0 } else { 0.1 * scale * factor.ln() + 1.0 };
-    let scales = (scaling.find_number("mscale")?, scaling.find_number("mscale_all_dim")?);
+    let growth = |scale: f64| {
+        if factor <= 1.0 {
+            1.0
+        } else {
+            0.1 * scale * factor.ln() + 1.0
+        }
+    };
+    let scales = (
+        scaling.find_number("mscale")?,
+        scaling.find_number("mscale_all_dim")?,
+    );
     rotary.scale = match (scaling.find_number("attention_factor")?, scales) {
         (Some(given), _) => given,
         (None, (Some(scale), Some(all))) if scale != 0.0 && all != 0.0 => growth(scale) / growth(all),
