@@ -30,6 +30,8 @@ fn every_experiment_in_the_guide_is_valid() {
     for name in ["pool.jsonl.gz", "clean.jsonl.gz"] {
         fs::copy(root().join("experiments/data").join(name), data.join(name)).expect("the quickstart's data");
     }
+    fs::create_dir_all(lab.path().join("models/mine")).expect("a folder");
+    fs::write(lab.path().join("models/mine/config.json"), "{}").expect("a model in name");
     let mut checked = 0;
     for page in pages() {
         let text = fs::read_to_string(&page).expect("a page");
@@ -53,7 +55,7 @@ fn every_experiment_in_the_guide_is_valid() {
             assert!(out.status.success(), "{}: {talk}", page.display());
         }
     }
-    assert_eq!(checked, 3, "examples in the README and the guide");
+    assert_eq!(checked, 4, "examples in the README and the guide");
 }
 
 #[test]

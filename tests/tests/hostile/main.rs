@@ -3,6 +3,7 @@
 #![cfg(unix)]
 
 mod inputs;
+mod models;
 mod store;
 
 use lyceum_tests::{Ended, Lab};
