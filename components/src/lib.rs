@@ -23,6 +23,7 @@ pub mod random;
 pub mod reference;
 pub mod registry;
 pub mod table;
+pub mod template;
 #[cfg(test)]
 mod testing;
 mod untrusted;

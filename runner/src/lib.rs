@@ -21,7 +21,6 @@ pub mod store;
 pub mod sweep;
 pub mod tensorboard;
 
-mod template_value;
 mod units;
 
 pub use exit::Exit;

@@ -1,7 +1,7 @@
 //! Templates, sandboxed: fuel, a recursion limit, a cap on what comes out, strict undefined values, nothing to load.
 
 use super::data::ReportError;
-use crate::template_value::from_json;
+use lyceum_components::template::from_json;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, UndefinedBehavior};
 use serde_json::Value;

@@ -329,7 +329,7 @@ impl Resolver<'_> {
         });
         let judged = environment
             .compile_expression(text)
-            .and_then(|expression| expression.eval(crate::template_value::from_json(&names)));
+            .and_then(|expression| expression.eval(lyceum_components::template::from_json(&names)));
         let judged = match judged {
             Ok(value) if value.kind() == minijinja::value::ValueKind::Bool => Ok(value.is_true()),
             Ok(value) => Err(format!("expected true or false, found {}", value.kind())),
