@@ -30,6 +30,7 @@ mod untrusted;
 
 pub mod corpus;
 pub mod evaluate;
+pub mod metrics;
 pub mod model;
 pub mod score;
 pub mod select;
