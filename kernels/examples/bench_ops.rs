@@ -5,9 +5,10 @@
 
 use std::time::Instant;
 
-use burn::tensor::{Device, Distribution, Int, Tensor, activation};
+use burn::tensor::{DType, Device, Distribution, Int, Tensor, activation};
 use lyceum_kernels::{
-    AdamW, Mask, Pairing, adamw_step, attention, linear_cross_entropy, rms_norm, rope, swiglu,
+    AdamW, Mask, Orientation, Pairing, adamw_step, attention, linear_cross_entropy, rms_norm, rope,
+    row_linear, swiglu,
 };
 
 /// A small decoder's sizes.
@@ -42,7 +43,61 @@ fn backward<const N: usize>(value: Tensor<N>) {
     let _ = value.sum().backward();
 }
 
+/// Prints the median time of a product of `n` rows with `[k, v]` weights, and how fast weights and sums pass by.
+#[allow(clippy::print_stdout)] // A benchmark's output.
+fn time_product(name: &str, [n, k, v]: [usize; 3], bytes: usize, mut work: impl FnMut() -> Tensor<2>) {
+    /// Products timed together.
+    const REPEAT: usize = 20;
+    let mut times: Vec<f64> = (0..ROUNDS)
+        .map(|_| {
+            let start = Instant::now();
+            (0..REPEAT).for_each(|_| drop(work()));
+            start.elapsed().as_secs_f64() / REPEAT as f64
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    let seconds = times[ROUNDS / 2];
+    println!(
+        "{name:<28} {:>8.1} µs {:>7.1} GB/s {:>7.1} GFLOP/s",
+        seconds * 1e6,
+        (k * v * bytes) as f64 / seconds / 1e9,
+        (2 * n * k * v) as f64 / seconds / 1e9,
+    );
+}
+
+/// The products of decoding, in both orientations and types of weights.
+#[allow(clippy::print_stdout)] // A benchmark's output.
+fn row_linears() {
+    let device = Device::flex();
+    for [k, v] in [[256, 1024], [768, 3072], [768, 50_257]] {
+        for n in [1, 16] {
+            println!("row_linear, {n} rows, {k} inputs, {v} outputs");
+            let x = random([n, k], &device);
+            let [kv, vk] = [random([k, v], &device), random([v, k], &device)];
+            for (name, w, orientation) in [
+                ("  inputs first", &kv, Orientation::InputsFirst),
+                ("  outputs first", &vk, Orientation::OutputsFirst),
+            ] {
+                let narrow = w.clone().cast(DType::BF16);
+                time_product(name, [n, k, v], 4, || {
+                    row_linear(x.clone(), w.clone(), orientation, None)
+                });
+                time_product(&format!("{name}, bf16"), [n, k, v], 2, || {
+                    row_linear(x.clone(), narrow.clone(), orientation, None)
+                });
+            }
+            time_product("  burn, inputs first", [n, k, v], 4, || {
+                x.clone().matmul(kv.clone())
+            });
+            time_product("  burn, outputs first", [n, k, v], 4, || {
+                x.clone().matmul(vk.clone().transpose())
+            });
+        }
+    }
+}
+
 fn main() {
+    row_linears();
     let device = Device::flex().autodiff();
     let hidden = random([B * T, H * D], &device).require_grad();
     let wide = random([B * T, 4 * H * D], &device).require_grad();

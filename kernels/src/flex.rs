@@ -17,6 +17,7 @@ use crate::adamw::AdamW;
 use crate::attention::Attention;
 use crate::rms_norm::RmsNorm;
 use crate::rope::Rope;
+use crate::row_linear::Orientation;
 use crate::swiglu::SwiGlu;
 
 /// Whether a tensor takes the fused bodies: f32 on Flex.
@@ -178,6 +179,12 @@ pub(crate) trait Plain: Backend {
         FloatTensor<Self>,
         FloatTensor<Self>,
     );
+    fn fused_row_linear(
+        x: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        orientation: Orientation,
+    ) -> FloatTensor<Self>;
     fn fused_adamw(
         parameter: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
@@ -200,6 +207,15 @@ impl Plain for Flex {
         weights: FlexTensor,
     ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
         crate::cross_entropy::flex_nll_gradients(&hidden, &head, &bias, &targets, &weights)
+    }
+
+    fn fused_row_linear(
+        x: FlexTensor,
+        w: FlexTensor,
+        bias: FlexTensor,
+        orientation: Orientation,
+    ) -> FlexTensor {
+        crate::row_linear::flex_row_linear(&x, &w, &bias, orientation)
     }
 
     fn fused_adamw(

@@ -27,6 +27,7 @@ mod simd;
 mod swiglu;
 #[cfg(test)]
 mod testing;
+mod weights;
 
 pub use adamw::{AdamW, adamw_step};
 pub use append::append;

@@ -62,7 +62,7 @@ impl<'a> View<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shared(*mut f32);
 
-// SAFETY: a `Shared` is only written through `multiply`, whose callers keep the parts of different tasks apart.
+// SAFETY: a `Shared` is only written through `multiply` and `slice`, whose callers keep the parts of different tasks apart.
 unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}
@@ -79,6 +79,17 @@ impl Shared {
     pub(crate) unsafe fn at(self, offset: usize) -> Self {
         // SAFETY: the caller's promise.
         Self(unsafe { self.0.add(offset) })
+    }
+
+    /// A part of the output.
+    ///
+    /// # Safety
+    /// The part lies in the slice this was made of, which outlives it, and no one else touches it meanwhile.
+    #[allow(clippy::inline_always)] // See `simd`.
+    #[inline(always)]
+    pub(crate) unsafe fn slice<'a>(self, offset: usize, count: usize) -> &'a mut [f32] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(offset), count) }
     }
 }
 

@@ -1,8 +1,28 @@
 //! Products of few rows with a matrix of weights, as decoding needs them.
 
-use burn::tensor::Tensor;
+use burn::backend::Dispatch;
+use burn::tensor::{Shape, Tensor};
+use burn_flex::FlexTensor;
+use rayon::prelude::*;
 
+use crate::flex::{self, Plain};
 use crate::linear;
+use crate::matrix::Shared;
+use crate::weights::Weights;
+
+mod inputs_first;
+mod outputs_first;
+#[cfg(test)]
+mod tests;
+
+/// Outputs of one task.
+const TILE: usize = 64;
+
+/// Rows whose sums are held in registers at once.
+const ROWS: usize = 4;
+
+/// Multiply-adds from which the product is worth several threads.
+const PARALLEL: usize = 1 << 18;
 
 /// Which axis of a matrix of weights comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,11 +45,94 @@ pub fn row_linear(
     bias_v: Option<Tensor<1>>,
 ) -> Tensor<2> {
     let (x_nk, w) = (x_nk.without_autodiff(), w.without_autodiff());
-    let bias_v = bias_v.map(Tensor::without_autodiff);
+    let dtype = x_nk.dtype();
+    let bias_v = bias_v.map(|bias_v| linear::widened(bias_v.without_autodiff(), dtype));
+    let [k, v] = match (orientation, w.dims()) {
+        (Orientation::InputsFirst, [k, v]) | (Orientation::OutputsFirst, [v, k]) => [k, v],
+    };
+    assert_eq!(x_nk.dims()[1], k, "one weight for each input");
+    if let Some(bias_v) = &bias_v {
+        assert_eq!(bias_v.dims()[0], v, "one bias for each output");
+    }
+    if !flex::is_fused(&x_nk) || !Weights::take(w.dtype()) {
+        return reference(x_nk, w, orientation, bias_v);
+    }
+    Tensor::from_dispatch(Dispatch::fused_row_linear(
+        x_nk.clone().into_dispatch(),
+        w.into_dispatch(),
+        flex::or_empty(bias_v, &x_nk).into_dispatch(),
+        orientation,
+    ))
+}
+
+/// The operation composed of burn's.
+pub(crate) fn reference(
+    x_nk: Tensor<2>,
+    w: Tensor<2>,
+    orientation: Orientation,
+    bias_v: Option<Tensor<1>>,
+) -> Tensor<2> {
     let w_kv = match orientation {
         Orientation::InputsFirst => w,
         Orientation::OutputsFirst => w.transpose(),
     };
-    assert_eq!(x_nk.dims()[1], w_kv.dims()[0], "one weight for each input");
     linear::reference(x_nk, w_kv, bias_v)
+}
+
+/// The operands of a fused product.
+#[derive(Clone, Copy)]
+struct Product<'a, W> {
+    x: &'a [f32],
+    w: &'a [W],
+    /// Empty where there is none.
+    bias: &'a [f32],
+    /// Rows.
+    n: usize,
+    /// Inputs.
+    k: usize,
+    /// Outputs.
+    v: usize,
+}
+
+/// The fused body: one task a tile of outputs.
+pub(crate) fn flex_row_linear(
+    x: &FlexTensor,
+    w: &FlexTensor,
+    bias: &FlexTensor,
+    orientation: Orientation,
+) -> FlexTensor {
+    let (x, w, bias) = (x.to_contiguous(), w.to_contiguous(), bias.to_contiguous());
+    let ([n, k], [rows, columns]) = (flex::dims(&x), flex::dims(&w));
+    let v = match orientation {
+        Orientation::InputsFirst => columns,
+        Orientation::OutputsFirst => rows,
+    };
+    let mut values = vec![0.0; n * v];
+    let target = Shared::new(&mut values);
+    let (x, bias) = (x.storage(), bias.storage());
+    let tile = |tile: usize| {
+        let start = tile * TILE;
+        let outputs = (start, TILE.min(v - start));
+        match (orientation, Weights::of(&w)) {
+            (Orientation::InputsFirst, Weights::F32(w)) => {
+                inputs_first::tile_f32(target, Product { x, w, bias, n, k, v }, outputs);
+            }
+            (Orientation::InputsFirst, Weights::Bf16(w)) => {
+                inputs_first::tile_bf16(target, Product { x, w, bias, n, k, v }, outputs);
+            }
+            (Orientation::OutputsFirst, Weights::F32(w)) => {
+                outputs_first::tile_f32(target, Product { x, w, bias, n, k, v }, outputs);
+            }
+            (Orientation::OutputsFirst, Weights::Bf16(w)) => {
+                outputs_first::tile_bf16(target, Product { x, w, bias, n, k, v }, outputs);
+            }
+        }
+    };
+    let tiles = v.div_ceil(TILE);
+    if n * k * v < PARALLEL {
+        (0..tiles).for_each(tile);
+    } else {
+        (0..tiles).into_par_iter().for_each(tile);
+    }
+    flex::tensor(values, Shape::new([n, v]))
 }

@@ -36,10 +36,10 @@ pub(crate) fn level() -> Level {
 /// Defines a function whose body is compiled for every level. `FMA` says in the body whether a multiply-add is one
 /// instruction (see [`multiply_add`]).
 macro_rules! vectorised {
-    ($(#[$doc:meta])* fn $name:ident<$fma:ident>($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident<$fma:ident>($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
         $(#[$doc])*
         #[allow(clippy::too_many_arguments)] // A kernel's operands; a struct for each would only rename them.
-        fn $name($($arg: $type),*) $(-> $out)? {
+        $vis fn $name($($arg: $type),*) $(-> $out)? {
             #[inline(always)]
             fn body<const $fma: bool>($($arg: $type),*) $(-> $out)? $body
 
@@ -121,6 +121,12 @@ pub(crate) fn sum2(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
     for (lane, (x, y)) in lanes.iter_mut().zip(x_rest.iter().zip(y_rest)) {
         *lane += f(*x, *y);
     }
+    sum_lanes(lanes)
+}
+
+/// The sum of all lanes, pairwise.
+#[inline(always)]
+pub(crate) fn sum_lanes(mut lanes: [f32; LANES]) -> f32 {
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
@@ -129,6 +135,25 @@ pub(crate) fn sum2(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
         width /= 2;
     }
     lanes[0]
+}
+
+/// Asks for `count` elements from `start` on to be brought near; what lies beyond the data is passed over.
+#[inline(always)]
+pub(crate) fn prefetch<T>(data: &[T], start: usize, count: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if start + count <= data.len() {
+        /// Bytes of a cache line.
+        const LINE: usize = 64;
+        for line in 0..(count * size_of::<T>()).div_ceil(LINE) {
+            // SAFETY: the address lies in the data (and a prefetch of any address is harmless).
+            unsafe {
+                let address = data.as_ptr().add(start).cast::<i8>().add(line * LINE);
+                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address);
+            }
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (data, start, count);
 }
 
 /// The greatest of `x`; NaN are passed over (they come through the exponentials).
