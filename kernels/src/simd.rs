@@ -3,6 +3,12 @@
 // Helpers must be inlined into the function compiled for an instruction set, or they are compiled for the baseline.
 #![allow(clippy::inline_always)]
 
+mod vector;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use vector::x86;
+pub(crate) use vector::{Array, Vector, with_vectors};
+
 /// Floats handled side by side; sums are kept in as many lanes, on every instruction set.
 pub(crate) const LANES: usize = 16;
 

@@ -6,6 +6,8 @@
 use burn::tensor::{DType, bf16};
 use burn_flex::FlexTensor;
 
+use crate::simd::Vector;
+
 /// A matrix's elements.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Weights<'a> {
@@ -32,12 +34,22 @@ impl<'a> Weights<'a> {
 pub(crate) trait Weight: Copy {
     /// Its value, exactly.
     fn wide(self) -> f32;
+
+    /// # Safety
+    /// As many lie there as a vector holds.
+    unsafe fn load<V: Vector>(from: *const Self) -> V;
 }
 
 impl Weight for f32 {
     #[inline(always)]
     fn wide(self) -> f32 {
         self
+    }
+
+    #[inline(always)]
+    unsafe fn load<V: Vector>(from: *const Self) -> V {
+        // SAFETY: the caller's promise.
+        unsafe { V::load(from) }
     }
 }
 
@@ -46,5 +58,11 @@ impl Weight for bf16 {
     #[inline(always)]
     fn wide(self) -> f32 {
         f32::from_bits(u32::from(self.to_bits()) << 16)
+    }
+
+    #[inline(always)]
+    unsafe fn load<V: Vector>(from: *const Self) -> V {
+        // SAFETY: the caller's promise.
+        unsafe { V::load_bf16(from) }
     }
 }

@@ -7,41 +7,41 @@ use burn::tensor::bf16;
 
 use super::{Product, ROWS};
 use crate::matrix::Shared;
-use crate::simd::{LANES, multiply_add, sum_lanes, vectorised};
+use crate::simd::{LANES, Vector, sum_lanes, with_vectors};
 use crate::weights::Weight;
 
 /// Outputs whose sums are held in registers at once.
 const OUTPUTS: usize = 4;
 
-vectorised! {
+with_vectors! {
     /// The outputs `(first, count)` of every row.
-    pub(super) fn tile_f32<FMA>(target: Shared, product: Product<f32>, outputs: (usize, usize)) {
-        tile::<FMA, f32>(target, product, outputs);
+    pub(super) fn tile_f32<V>(target: Shared, product: Product<f32>, outputs: (usize, usize)) {
+        tile::<V, f32>(target, product, outputs);
     }
 }
 
-vectorised! {
+with_vectors! {
     /// As above.
-    pub(super) fn tile_bf16<FMA>(target: Shared, product: Product<bf16>, outputs: (usize, usize)) {
-        tile::<FMA, bf16>(target, product, outputs);
+    pub(super) fn tile_bf16<V>(target: Shared, product: Product<bf16>, outputs: (usize, usize)) {
+        tile::<V, bf16>(target, product, outputs);
     }
 }
 
 #[inline(always)]
-fn tile<const FMA: bool, W: Weight>(target: Shared, product: Product<W>, (first, count): (usize, usize)) {
+fn tile<V: Vector, W: Weight>(target: Shared, product: Product<W>, (first, count): (usize, usize)) {
     for start in (0..product.n).step_by(ROWS) {
         match product.n - start {
-            1 => rows::<FMA, 1, W>(target, product, start, (first, count)),
-            2 => rows::<FMA, 2, W>(target, product, start, (first, count)),
-            3 => rows::<FMA, 3, W>(target, product, start, (first, count)),
-            _ => rows::<FMA, ROWS, W>(target, product, start, (first, count)),
+            1 => rows::<V, 1, W>(target, product, start, (first, count)),
+            2 => rows::<V, 2, W>(target, product, start, (first, count)),
+            3 => rows::<V, 3, W>(target, product, start, (first, count)),
+            _ => rows::<V, ROWS, W>(target, product, start, (first, count)),
         }
     }
 }
 
 /// The tile's outputs of `R` rows from `start` on.
 #[inline(always)]
-fn rows<const FMA: bool, const R: usize, W: Weight>(
+fn rows<V: Vector, const R: usize, W: Weight>(
     target: Shared,
     product: Product<W>,
     start: usize,
@@ -56,7 +56,7 @@ fn rows<const FMA: bool, const R: usize, W: Weight>(
     while output < count {
         let weights = |o: usize| &w[(first + output + o) * k..][..k];
         if output + OUTPUTS <= count {
-            let sums = dots::<FMA, R, OUTPUTS, W>(x, std::array::from_fn(weights));
+            let sums = dots::<V, R, OUTPUTS, W>(x, std::array::from_fn(weights));
             for r in 0..R {
                 for o in 0..OUTPUTS {
                     row(r)[output + o] = sums[r][o] + bias(output + o);
@@ -64,7 +64,7 @@ fn rows<const FMA: bool, const R: usize, W: Weight>(
             }
             output += OUTPUTS;
         } else {
-            let sums = dots::<FMA, R, 1, W>(x, [weights(0)]);
+            let sums = dots::<V, R, 1, W>(x, [weights(0)]);
             for r in 0..R {
                 row(r)[output] = sums[r][0] + bias(output);
             }
@@ -75,31 +75,38 @@ fn rows<const FMA: bool, const R: usize, W: Weight>(
 
 /// Every row's product with every output's weights; element `i` is added to lane `i % LANES`.
 #[inline(always)]
-fn dots<const FMA: bool, const R: usize, const O: usize, W: Weight>(
-    x: [&[f32]; R],
-    w: [&[W]; O],
-) -> [[f32; O]; R] {
+fn dots<V: Vector, const R: usize, const O: usize, W: Weight>(x: [&[f32]; R], w: [&[W]; O]) -> [[f32; O]; R] {
     let k = x[0].len();
-    let mut sums = [[[0.0; LANES]; O]; R];
     let whole = k - k % LANES;
-    for start in (0..whole).step_by(LANES) {
-        for o in 0..O {
-            let w: &[W; LANES] = w[o][start..start + LANES].try_into().expect("as many lanes");
-            for r in 0..R {
-                let x: &[f32; LANES] = x[r][start..start + LANES].try_into().expect("as many lanes");
-                for lane in 0..LANES {
-                    sums[r][o][lane] = multiply_add::<FMA>(x[lane], w[lane].wide(), sums[r][o][lane]);
+    let mut sums = [[V::splat(0.0); O]; R];
+    // SAFETY: every slice holds `k` values; the rests are as wide as a vector.
+    unsafe {
+        for start in (0..whole).step_by(LANES) {
+            for o in 0..O {
+                let w = W::load::<V>(w[o].as_ptr().add(start));
+                for r in 0..R {
+                    sums[r][o] = sums[r][o].add_product(V::load(x[r].as_ptr().add(start)), w);
+                }
+            }
+        }
+        if whole < k {
+            for o in 0..O {
+                let w = V::load(rest(&w[o][whole..]).as_ptr());
+                for r in 0..R {
+                    sums[r][o] = sums[r][o].add_product(V::load(rest(&x[r][whole..]).as_ptr()), w);
                 }
             }
         }
     }
-    for i in whole..k {
-        for o in 0..O {
-            for r in 0..R {
-                let sum = &mut sums[r][o][i - whole];
-                *sum = multiply_add::<FMA>(x[r][i], w[o][i].wide(), *sum);
-            }
-        }
+    sums.map(|sums| sums.map(|sum| sum_lanes(sum.lanes())))
+}
+
+/// Fewer values than lanes, the others zero.
+#[inline(always)]
+fn rest<W: Weight>(values: &[W]) -> [f32; LANES] {
+    let mut lanes = [0.0; LANES];
+    for (lane, value) in lanes.iter_mut().zip(values) {
+        *lane = value.wide();
     }
-    std::array::from_fn(|r| std::array::from_fn(|o| sum_lanes(sums[r][o])))
+    lanes
 }
