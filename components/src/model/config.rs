@@ -1,6 +1,6 @@
 //! What a decoder is made of: the choices that tell one family from another, read from Hugging Face's `config.json`.
 
-use super::families::{FamilyFile, Json};
+use super::families::{self, FamilyFile, Json};
 use super::rotary::Rotary;
 use super::spec::ModelSpec;
 use crate::{Error, Result};
@@ -16,11 +16,37 @@ pub enum Family {
     /// RMSNorm before each part, rotate-half rotary positions, SwiGLU, no biases.
     #[default]
     Llama,
+    /// Llama with a window.
+    Mistral,
+    /// Llama with biases on queries, keys and values.
+    Qwen2,
+    /// Llama with normed queries and keys.
+    Qwen3,
+    /// Layer norms, learned positions, GELU.
+    Gpt2,
+    /// GPT-2's, with ReLU.
+    Opt,
+    /// Layer norms, ALiBi, a normed embedding, GELU.
+    Bloom,
+    /// Layer norms, rotary positions, attention and feed-forward side by side behind one norm.
+    Gptj,
+    /// Layer norms, rotary positions, attention and feed-forward side by side.
+    GptNeox,
 }
 
 impl Family {
     /// Every family.
-    pub const ALL: &[Self] = &[Self::Llama];
+    pub const ALL: &[Self] = &[
+        Self::Llama,
+        Self::Mistral,
+        Self::Qwen2,
+        Self::Qwen3,
+        Self::Gpt2,
+        Self::Opt,
+        Self::Bloom,
+        Self::Gptj,
+        Self::GptNeox,
+    ];
 
     /// The `model_type` of config.json.
     pub fn name(self) -> &'static str {
@@ -29,13 +55,21 @@ impl Family {
 
     /// Whether there may be fewer key/value heads than heads.
     pub(crate) fn has_groups(self) -> bool {
-        matches!(self, Self::Llama)
+        matches!(self, Self::Llama | Self::Mistral | Self::Qwen2 | Self::Qwen3)
     }
 
     /// What is particular to it.
     pub(crate) fn file(self) -> &'static FamilyFile {
         match self {
-            Self::Llama => &super::families::LLAMA,
+            Self::Llama => &families::LLAMA,
+            Self::Mistral => &families::MISTRAL,
+            Self::Qwen2 => &families::QWEN2,
+            Self::Qwen3 => &families::QWEN3,
+            Self::Gpt2 => &families::GPT2,
+            Self::Opt => &families::OPT,
+            Self::Bloom => &families::BLOOM,
+            Self::Gptj => &families::GPTJ,
+            Self::GptNeox => &families::GPT_NEOX,
         }
     }
 }

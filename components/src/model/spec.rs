@@ -102,6 +102,16 @@ impl ModelSpec {
                 );
             }
         }
+        if let Some(size) = self.intermediate_size
+            && self.family == Family::Bloom
+            && size != 4 * self.hidden_size
+        {
+            let width = 4 * self.hidden_size;
+            refuse(
+                "intermediate_size",
+                format!("`bloom` has four times `hidden_size`: {width}, not {size}"),
+            );
+        }
         problems
     }
 

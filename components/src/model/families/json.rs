@@ -4,7 +4,7 @@ use crate::{Error, Result};
 use serde_json::{Map, Value};
 
 /// The table of a config.json, or one inside it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Json<'a>(pub(crate) &'a Map<String, Value>);
 
 impl<'a> Json<'a> {
@@ -20,7 +20,7 @@ impl<'a> Json<'a> {
         let refuse = || {
             let mut found = value.to_string();
             if found.len() > 60 {
-                found = "something else".to_owned();
+                "something else".clone_into(&mut found);
             }
             Error::data("bad_config", format!("`{key}` is {found}; expected {expected}"))
         };
@@ -42,6 +42,15 @@ impl<'a> Json<'a> {
         Self::required(key, self.find_size(key)?)
     }
 
+    /// A whole number under the first of these names that is there: a family's own, then the common one.
+    pub(crate) fn size_of(&self, keys: &[&str]) -> Result<usize> {
+        let key = keys
+            .iter()
+            .find(|key| self.get(key).is_some())
+            .unwrap_or(&keys[0]);
+        self.size(key)
+    }
+
     /// A number, if it is there.
     pub(crate) fn find_number(&self, key: &str) -> Result<Option<f64>> {
         self.read(key, "a number", Value::as_f64)
@@ -57,6 +66,14 @@ impl<'a> Json<'a> {
         Ok(self
             .read(key, "true or false", Value::as_bool)?
             .unwrap_or(default))
+    }
+
+    /// Refuses any other value than this one, which is also that of a key left out. `unsupported_config`.
+    pub(crate) fn only(&self, key: &str, supported: bool) -> Result<()> {
+        if self.flag_or(key, supported)? == supported {
+            return Ok(());
+        }
+        Err(self.unsupported(key, &supported.to_string()))
     }
 
     /// A text, if it is there.

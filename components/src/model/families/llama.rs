@@ -58,7 +58,7 @@ pub(super) fn read(json: &Json) -> Result<ModelConfig> {
     })
 }
 
-fn write(spec: &ModelSpec, vocab_size: usize) -> Value {
+pub(super) fn write(spec: &ModelSpec, vocab_size: usize) -> Value {
     json!({
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",

@@ -50,9 +50,14 @@ pub(crate) fn rotary(json: &Json, dims: usize, theta: f64, pairing: Pairing) -> 
     Ok(rotary)
 }
 
-fn plain(dims: usize, theta: f64, pairing: Pairing) -> Result<Rotary> {
+pub(super) fn plain(dims: usize, theta: f64, pairing: Pairing) -> Result<Rotary> {
     if dims > MOST_DIMS {
         let message = format!("heads have {dims} elements to rotate; expected at most {MOST_DIMS}");
+        return Err(Error::data("bad_config", message));
+    }
+    if !dims.is_multiple_of(2) {
+        let message =
+            format!("{dims} elements of a head are to be rotated in pairs; expected an even number");
         return Err(Error::data("bad_config", message));
     }
     if theta.is_finite() && theta > 0.0 {
