@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, activation};
 use lyceum_kernels::{
-    AdamW, Mask, Orientation, Pairing, adamw_step, attention, linear_cross_entropy, rms_norm, rope,
+    AdamW, Mask, Orientation, Pairing, Row, adamw_step, attention, linear_cross_entropy, rms_norm, rope,
     row_linear, swiglu,
 };
 
@@ -96,8 +96,27 @@ fn row_linears() {
     }
 }
 
+/// Attention of one query a sequence over a cache of keys.
+fn decoding() {
+    let device = Device::flex();
+    for [b, past] in [[1, 127], [16, 127], [16, 1023]] {
+        let [h, g, d, s] = [12, 4, 64, 1024];
+        let q = random([b, 1, h, d], &device);
+        let [k, v] = [0; 2].map(|_| random([b, s, g, d], &device));
+        let rows = (0..b).map(|row| Row { row, first: 0, past }).collect();
+        let mask = Mask {
+            rows: Some(rows),
+            ..Mask::default()
+        };
+        time(&format!("attention, {b} rows, {past} keys"), || {
+            attention(q.clone(), k.clone(), v.clone(), 0.125, &mask);
+        });
+    }
+}
+
 fn main() {
     row_linears();
+    decoding();
     let device = Device::flex().autodiff();
     let hidden = random([B * T, H * D], &device).require_grad();
     let wide = random([B * T, 4 * H * D], &device).require_grad();

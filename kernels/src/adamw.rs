@@ -89,7 +89,7 @@ pub(crate) fn flex_step(
     settings: AdamW,
 ) -> (FlexTensor, FlexTensor, FlexTensor) {
     let gradient = gradient.to_contiguous();
-    let [mut parameter, mut first, mut second] = [parameter, first, second].map(owned);
+    let [mut parameter, mut first, mut second] = [parameter, first, second].map(flex::owned);
     let shape = gradient.layout().shape();
     for tensor in [&parameter, &first, &second] {
         assert_eq!(tensor.layout().shape(), shape, "all tensors have one shape");
@@ -104,15 +104,6 @@ pub(crate) fn flex_step(
             update(parameter, first, second, gradient, &settings);
         });
     (parameter, first, second)
-}
-
-/// The tensor itself where it is contiguous, else a contiguous copy; a clone would make the update copy it.
-fn owned(tensor: FlexTensor) -> FlexTensor {
-    if tensor.is_contiguous() {
-        tensor
-    } else {
-        tensor.to_contiguous()
-    }
 }
 
 vectorised! {

@@ -5,6 +5,7 @@ use burn::tensor::{Int, Tensor, TensorCreationOptions, TensorData, activation::s
 
 use crate::flex::{self, Differentiable};
 
+mod decode;
 mod fused;
 mod mask;
 #[cfg(test)]
@@ -36,14 +37,18 @@ pub fn attention(
         assert_eq!(slopes.len(), h, "one slope for each query head");
     }
     let rows = mask.rows([b, t], [c, s]);
-    if !flex::is_fused(&q_bthd) || *mask != Mask::default() {
+    if !flex::is_fused(&q_bthd) {
         return reference(q_bthd, k_csgd, v_csgd, scale, mask, &rows);
     }
     Tensor::from_dispatch(Dispatch::fused_attention(
         q_bthd.into_dispatch(),
         k_csgd.into_dispatch(),
         v_csgd.into_dispatch(),
-        scale,
+        Attention {
+            scale,
+            mask: mask.clone(),
+            rows,
+        },
     ))
 }
 

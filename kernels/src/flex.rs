@@ -14,7 +14,7 @@ use burn::tensor::{DType, Device, Shape, Tensor, TensorData};
 use burn_flex::FlexTensor;
 
 use crate::adamw::AdamW;
-use crate::attention::Attention;
+use crate::attention::{Attention, Row};
 use crate::rms_norm::RmsNorm;
 use crate::rope::Rope;
 use crate::row_linear::Orientation;
@@ -22,8 +22,13 @@ use crate::swiglu::SwiGlu;
 
 /// Whether a tensor takes the fused bodies: f32 on Flex.
 pub(crate) fn is_fused<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.dtype() == DType::F32 && is_flex(tensor)
+}
+
+/// Whether a tensor lies on Flex.
+pub(crate) fn is_flex<const D: usize>(tensor: &Tensor<D>) -> bool {
     let device: Device = tensor.device().without_autodiff();
-    tensor.dtype() == DType::F32 && matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+    matches!(device.as_dispatch(), DispatchDevice::Flex(_))
 }
 
 /// An optional operand beside `x`; none is an empty one, since operations of a backend take no options.
@@ -34,6 +39,15 @@ pub(crate) fn or_empty<const D: usize>(operand: Option<Tensor<1>>, x: &Tensor<D>
 /// A contiguous tensor of these values.
 pub(crate) fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
+}
+
+/// The tensor itself where it is contiguous, else a contiguous copy; a clone would make the update copy it.
+pub(crate) fn owned(tensor: FlexTensor) -> FlexTensor {
+    if tensor.is_contiguous() {
+        tensor
+    } else {
+        tensor.to_contiguous()
+    }
 }
 
 /// A tensor's dimensions; their number is known to the caller.
@@ -112,7 +126,7 @@ pub(crate) trait Differentiable: Backend {
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        scale: f64,
+        attention: Attention,
     ) -> FloatTensor<Self>;
 }
 
@@ -129,8 +143,8 @@ impl Differentiable for Flex {
         run(&Rope::new(&cos, &sin), [x])
     }
 
-    fn fused_attention(q: FlexTensor, k: FlexTensor, v: FlexTensor, scale: f64) -> FlexTensor {
-        run(&Attention { scale }, [q, k, v])
+    fn fused_attention(q: FlexTensor, k: FlexTensor, v: FlexTensor, attention: Attention) -> FlexTensor {
+        run(&attention, [q, k, v])
     }
 }
 
@@ -151,9 +165,9 @@ impl<C: CheckpointStrategy> Differentiable for Autodiff<Flex, C> {
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        scale: f64,
+        attention: Attention,
     ) -> FloatTensor<Self> {
-        track::<C, _, _>(Attention { scale }, [q, k, v])
+        track::<C, _, _>(attention, [q, k, v])
     }
 }
 
@@ -179,6 +193,7 @@ pub(crate) trait Plain: Backend {
         FloatTensor<Self>,
         FloatTensor<Self>,
     );
+    fn fused_append(cache: FloatTensor<Self>, new: FloatTensor<Self>, rows: Vec<Row>) -> FloatTensor<Self>;
     fn fused_row_linear(
         x: FloatTensor<Self>,
         w: FloatTensor<Self>,
@@ -207,6 +222,10 @@ impl Plain for Flex {
         weights: FlexTensor,
     ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
         crate::cross_entropy::flex_nll_gradients(&hidden, &head, &bias, &targets, &weights)
+    }
+
+    fn fused_append(cache: FlexTensor, new: FlexTensor, rows: Vec<Row>) -> FlexTensor {
+        crate::append::flex_append(cache, &new, &rows)
     }
 
     fn fused_row_linear(

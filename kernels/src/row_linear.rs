@@ -15,6 +15,8 @@ mod outputs_first;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use outputs_first::dots;
+
 /// Outputs of one task.
 const TILE: usize = 64;
 

@@ -3,6 +3,7 @@
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+use super::mask::{Mask, Row};
 use crate::flex::{self, Operation};
 use crate::matrix::{Shared, View, multiply, multiply_into};
 use crate::simd::{exponentials, sum2, vectorised};
@@ -16,57 +17,50 @@ const BLOCK: usize = 64;
 pub(crate) struct Attention {
     /// Multiplies the scores.
     pub(crate) scale: f64,
+    /// Which keys are seen, and what is added to their scores.
+    pub(crate) mask: Mask,
+    /// Where each query sequence stands.
+    pub(crate) rows: Vec<Row>,
 }
 
 /// Sizes and strides of one call.
 #[derive(Debug, Clone, Copy)]
-struct Sizes {
-    b: usize,
-    t: usize,
-    s: usize,
-    h: usize,
-    g: usize,
-    d: usize,
+pub(super) struct Sizes {
+    pub(super) t: usize,
+    pub(super) s: usize,
+    pub(super) h: usize,
+    pub(super) g: usize,
+    pub(super) d: usize,
 }
 
-/// A block of queries of one head.
+/// A block of queries of one head, and the keys that some of them see.
 #[derive(Debug, Clone, Copy)]
 struct Block {
     /// Where the block's first query begins in `q` and in the result.
     offset: usize,
+    /// Where the first key begins in `k` and `v`.
+    keys_offset: usize,
+    sequence: usize,
+    head: usize,
+    /// The first query.
+    start: usize,
     /// Queries.
     rows: usize,
-    /// Keys that the first query sees; each further one sees one more.
-    visible: usize,
+    /// The first key.
+    first: usize,
+    /// Keys.
+    keys: usize,
 }
 
 impl Sizes {
     fn new(q: &FlexTensor, k: &FlexTensor) -> Self {
-        let ([b, t, h, d], [_, s, g, _]) = (flex::dims(q), flex::dims(k));
-        Self { b, t, s, h, g, d }
+        let ([_, t, h, d], [_, s, g, _]) = (flex::dims(q), flex::dims(k));
+        Self { t, s, h, g, d }
     }
 
-    /// Tasks: every key/value head of every sequence.
-    fn tasks(self) -> usize {
-        self.b * self.g
-    }
-
-    /// Where a task's keys begin in `k` and `v`.
-    fn keys(self, task: usize) -> usize {
-        (task / self.g * self.s * self.g + task % self.g) * self.d
-    }
-
-    /// The blocks of all query heads of a task, in order.
-    fn blocks(self, task: usize) -> impl Iterator<Item = Block> {
-        let (sequence, group) = (task / self.g, task % self.g);
-        let heads = self.h / self.g;
-        (group * heads..(group + 1) * heads).flat_map(move |head| {
-            (0..self.t).step_by(BLOCK).map(move |start| Block {
-                offset: ((sequence * self.t + start) * self.h + head) * self.d,
-                rows: BLOCK.min(self.t - start),
-                visible: self.s - self.t + start + 1,
-            })
-        })
+    /// Where a key of a key/value head begins in `k` and `v`.
+    pub(super) fn key(self, row: usize, key: usize, group: usize) -> usize {
+        ((row * self.s + key) * self.g + group) * self.d
     }
 
     /// The block's rows of `q`, or of a tensor of its shape.
@@ -74,24 +68,60 @@ impl Sizes {
         View::new(&data[block.offset..], block.rows, self.d, self.h * self.d)
     }
 
-    /// The rows of `k` or `v` that some query of the block sees.
-    fn seen(self, data: &[f32], task: usize, block: Block) -> View<'_> {
-        View::new(&data[self.keys(task)..], block.keys(), self.d, self.g * self.d)
-    }
-}
-
-impl Block {
-    /// Keys that some query sees.
-    fn keys(self) -> usize {
-        self.visible + self.rows - 1
+    /// The block's rows of `k` or `v`.
+    fn seen(self, data: &[f32], block: Block) -> View<'_> {
+        View::new(&data[block.keys_offset..], block.keys, self.d, self.g * self.d)
     }
 }
 
 impl Attention {
+    /// The blocks of a sequence's heads that read one key/value head, in order; blocks that see nothing are left out.
+    fn blocks(&self, sizes: Sizes, sequence: usize, group: usize) -> impl Iterator<Item = Block> {
+        let (row, heads) = (self.rows[sequence], sizes.h / sizes.g);
+        let blocks = (group * heads..(group + 1) * heads)
+            .flat_map(move |head| (0..sizes.t).step_by(BLOCK).map(move |start| (head, start)));
+        blocks.filter_map(move |(head, start)| {
+            let rows = BLOCK.min(sizes.t - start);
+            // Neither end of what a query sees lies before that of the query before it.
+            let first = self.mask.keys(row, start).start;
+            let last = self.mask.keys(row, start + rows - 1);
+            (!last.is_empty()).then(|| Block {
+                offset: ((sequence * sizes.t + start) * sizes.h + head) * sizes.d,
+                keys_offset: sizes.key(row.row, first, group),
+                sequence,
+                head,
+                start,
+                rows,
+                first,
+                keys: last.end - first,
+            })
+        })
+    }
+
+    /// Room for the scores of any block.
+    fn room(&self, sizes: Sizes) -> usize {
+        let past = self.rows.iter().map(|row| row.past).max().unwrap_or(0);
+        let seen = self.mask.window.unwrap_or(usize::MAX).saturating_add(BLOCK);
+        BLOCK.min(sizes.t) * (past + sizes.t).min(seen)
+    }
+
     /// The block's probabilities, row by row, zero where a key is hidden.
     fn probabilities(&self, p: &mut [f32], q: View, k: View, block: Block) {
         multiply_into(p, false, q, k.transposed(), self.scale as f32);
-        softmax_rows(p, block.keys(), block.visible);
+        for (i, p) in p.chunks_exact_mut(block.keys).enumerate() {
+            let keys = self.mask.keys(self.rows[block.sequence], block.start + i);
+            let (before, p) = p.split_at_mut(keys.start.saturating_sub(block.first).min(p.len()));
+            let (seen, after) = p.split_at_mut(keys.len());
+            before.fill(0.0);
+            after.fill(0.0);
+            self.softmax(seen, block.head);
+        }
+    }
+
+    /// Softmax of a query's scores for the keys it sees, the last of which is its own; `head` chooses the slope.
+    pub(super) fn softmax(&self, scores: &mut [f32], head: usize) {
+        let slope = self.mask.slopes.as_ref().map(|slopes| slopes[head] as f32);
+        softmax(scores, slope);
     }
 }
 
@@ -100,25 +130,23 @@ impl Operation<3> for Attention {
         let sizes = Sizes::new(q, k);
         let (qs, ks, vs) = (q.storage::<f32>(), k.storage::<f32>(), v.storage::<f32>());
         let mut values = vec![0.0; qs.len()];
+        // Only beside a cache: without one, a single position is handled as training handles it.
+        if sizes.t == 1 && self.mask.rows.is_some() {
+            super::decode::forward(self, sizes, &mut values, [qs, ks, vs]);
+            return flex::tensor(values, q.layout().shape().clone());
+        }
         let shared = Shared::new(&mut values);
-        (0..sizes.tasks()).into_par_iter().for_each_init(
-            || vec![0.0; BLOCK * sizes.s],
+        (0..self.rows.len() * sizes.g).into_par_iter().for_each_init(
+            || vec![0.0; self.room(sizes)],
             |p, task| {
-                for block in sizes.blocks(task) {
-                    let p = &mut p[..block.rows * block.keys()];
-                    self.probabilities(p, sizes.queries(qs, block), sizes.seen(ks, task, block), block);
-                    let p = View::new(p, block.rows, block.keys(), block.keys());
+                for block in self.blocks(sizes, task / sizes.g, task % sizes.g) {
+                    let p = &mut p[..block.rows * block.keys];
+                    self.probabilities(p, sizes.queries(qs, block), sizes.seen(ks, block), block);
+                    let p = View::new(p, block.rows, block.keys, block.keys);
                     // SAFETY: the result has the shape of q, so the block's rows lie in it; blocks do not overlap.
                     unsafe {
                         let target = shared.at(block.offset);
-                        multiply(
-                            target,
-                            sizes.h * sizes.d,
-                            false,
-                            p,
-                            sizes.seen(vs, task, block),
-                            1.0,
-                        );
+                        multiply(target, sizes.h * sizes.d, false, p, sizes.seen(vs, block), 1.0);
                     }
                 }
             },
@@ -137,23 +165,26 @@ impl Operation<3> for Attention {
             Shared::new(&mut by_v),
         );
         let (query_stride, key_stride, scale) = (sizes.h * sizes.d, sizes.g * sizes.d, self.scale as f32);
-        (0..sizes.tasks()).into_par_iter().for_each_init(
-            || (vec![0.0; BLOCK * sizes.s], vec![0.0; BLOCK * sizes.s]),
+        let [key_rows, ..] = flex::dims::<4>(k);
+        // One task a key sequence and head: several query sequences may read one.
+        (0..key_rows * sizes.g).into_par_iter().for_each_init(
+            || (vec![0.0; self.room(sizes)], vec![0.0; self.room(sizes)]),
             |(p, by_p), task| {
-                for block in sizes.blocks(task) {
-                    let size = block.rows * block.keys();
+                let sequences = (0..self.rows.len()).filter(|b| self.rows[*b].row == task / sizes.g);
+                for block in sequences.flat_map(|sequence| self.blocks(sizes, sequence, task % sizes.g)) {
+                    let size = block.rows * block.keys;
                     let (p, by_p) = (&mut p[..size], &mut by_p[..size]);
-                    let (q, k) = (sizes.queries(qs, block), sizes.seen(ks, task, block));
-                    let (v, gradient) = (sizes.seen(vs, task, block), sizes.queries(gradients, block));
+                    let (q, k) = (sizes.queries(qs, block), sizes.seen(ks, block));
+                    let (v, gradient) = (sizes.seen(vs, block), sizes.queries(gradients, block));
                     self.probabilities(p, q, k, block);
                     multiply_into(by_p, false, gradient, v.transposed(), 1.0);
-                    softmax_backward(by_p, p, block.keys());
-                    let p = View::new(p, block.rows, block.keys(), block.keys());
-                    let by_scores = View::new(by_p, block.rows, block.keys(), block.keys());
+                    softmax_backward(by_p, p, block.keys);
+                    let p = View::new(p, block.rows, block.keys, block.keys);
+                    let by_scores = View::new(by_p, block.rows, block.keys, block.keys);
                     // SAFETY: the gradients have the shapes of q, k and v, so the rows lie in them. A block's rows of q
                     // are its own; rows of k and v are written by one task only, whose blocks follow each other.
                     unsafe {
-                        let keys = sizes.keys(task);
+                        let keys = block.keys_offset;
                         multiply(
                             shared_q.at(block.offset),
                             query_stride,
@@ -185,16 +216,21 @@ impl Operation<3> for Attention {
 }
 
 vectorised! {
-    /// Softmax of each row's first elements, `visible` in the first row and one more in each; the rest becomes zero.
-    fn softmax_rows<FMA>(p: &mut [f32], keys: usize, visible: usize) {
-        for (i, row) in p.chunks_exact_mut(keys).enumerate() {
-            let (seen, hidden) = row.split_at_mut(visible + i);
-            let (_, sum) = exponentials::<FMA>(seen);
-            let scale = 1.0 / sum;
-            for value in seen {
-                *value *= scale;
+    /// Softmax; with a slope, `slope · (i − last)` is added to score `i` before.
+    fn softmax<FMA>(scores: &mut [f32], slope: Option<f32>) {
+        if scores.is_empty() {
+            return;
+        }
+        if let Some(slope) = slope {
+            let last = scores.len() as i32 - 1;
+            for (i, score) in scores.iter_mut().enumerate() {
+                *score += slope * (i as i32 - last) as f32;
             }
-            hidden.fill(0.0);
+        }
+        let (_, sum) = exponentials::<FMA>(scores);
+        let scale = 1.0 / sum;
+        for score in scores {
+            *score *= scale;
         }
     }
 }

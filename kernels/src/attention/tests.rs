@@ -61,3 +61,114 @@ fn equal_keys_average_the_values_seen() {
         1e-6,
     );
 }
+
+/// Every way to mask, for `h` heads and two query sequences of `t` over three key sequences of `s`.
+fn masks([t, s, h]: [usize; 3]) -> Vec<Mask> {
+    let slopes: Vec<f64> = (0..h).map(|head| 0.5 / (head + 1) as f64).collect();
+    let [first, second] = [
+        Row {
+            row: 2,
+            first: 0,
+            past: s - t,
+        },
+        Row {
+            row: 0,
+            first: 2,
+            past: (s - t) / 2,
+        },
+    ];
+    // Two continuations of one sequence; one that is padding alone.
+    let shared = Row {
+        row: 2,
+        first: 1,
+        past: (s - t) / 2,
+    };
+    let blind = Row {
+        row: 1,
+        first: s,
+        past: 0,
+    };
+    let mut masks = Vec::new();
+    for rows in [[first, second], [first, shared], [second, blind]] {
+        for window in [None, Some(1), Some(3)] {
+            for slopes in [None, Some(slopes.clone())] {
+                masks.push(Mask {
+                    window,
+                    slopes,
+                    rows: Some(rows.to_vec()),
+                });
+            }
+        }
+    }
+    masks
+}
+
+#[test]
+fn masks_equal_reference_and_differences() {
+    for [t, s, h, g, d] in [
+        [1, 1, 1, 1, 1],
+        [1, 9, 4, 2, 21],
+        [4, 7, 2, 1, 3],
+        [67, 70, 2, 2, 4],
+    ] {
+        let q = (values(1, 2 * t * h * d, 2.0), [2, t, h, d]);
+        let k = (values(2, 3 * s * g * d, 2.0), [3, s, g, d]);
+        let v = (values(3, 3 * s * g * d, 1.0), [3, s, g, d]);
+        for mask in masks([t, s, h]) {
+            check(&[q.clone(), k.clone(), v.clone()], |[q, k, v]| {
+                attention(q, k, v, 0.7, &mask)
+            });
+        }
+    }
+}
+
+#[test]
+fn a_window_and_slopes_follow_their_definition() {
+    let v = values(3, 6, 1.0);
+    let [q, k, values] =
+        [&[1.0; 6], &[0.0; 6], &v[..]].map(|x: &[f64]| tensor(x, [1, 6, 1, 1], DType::F32, false));
+    let mask = Mask {
+        window: Some(2),
+        slopes: Some(vec![2.0_f64.ln()]),
+        rows: None,
+    };
+    // Of two keys the nearer one weighs twice as much.
+    let mixed: Vec<f64> = (0..6)
+        .map(|i: usize| {
+            if i == 0 {
+                v[0]
+            } else {
+                (v[i - 1] + 2.0 * v[i]) / 3.0
+            }
+        })
+        .collect();
+    assert_close("mixed", &host(attention(q, k, values, 1.0, &mask)), &mixed, 1e-6);
+}
+
+#[test]
+fn a_decoded_row_keeps_its_bytes_beside_others() {
+    let [c, s, h, g, d] = [3, 300, 4, 2, 48];
+    let q = values(1, c * h * d, 1.0);
+    let [k, v] =
+        [2, 3].map(|seed| tensor(&values(seed, c * s * g * d, 1.0), [c, s, g, d], DType::F32, false));
+    let rows: Vec<Row> = (0..c)
+        .map(|row| Row {
+            row,
+            first: row,
+            past: 299 - 70 * row,
+        })
+        .collect();
+    let run = |q: &[f64], rows: &[Row]| {
+        let q = tensor(q, [rows.len(), 1, h, d], DType::F32, false);
+        let mask = Mask {
+            rows: Some(rows.to_vec()),
+            ..Mask::default()
+        };
+        host(attention(q, k.clone(), v.clone(), 0.1, &mask))
+    };
+    let together = run(&q, &rows);
+    for row in 0..c {
+        let part = row * h * d..(row + 1) * h * d;
+        assert_eq!(run(&q[part.clone()], &rows[row..=row]), together[part]);
+    }
+}

@@ -2,6 +2,8 @@
 
 // See `simd`.
 #![allow(clippy::inline_always)]
+// An index runs over several arrays of registers.
+#![allow(clippy::needless_range_loop)]
 
 use std::ops::Range;
 

@@ -2,6 +2,8 @@
 
 // See `simd`.
 #![allow(clippy::inline_always)]
+// An index runs over several arrays of registers.
+#![allow(clippy::needless_range_loop)]
 
 use burn::tensor::bf16;
 
@@ -75,7 +77,10 @@ fn rows<V: Vector, const R: usize, W: Weight>(
 
 /// Every row's product with every output's weights; element `i` is added to lane `i % LANES`.
 #[inline(always)]
-fn dots<V: Vector, const R: usize, const O: usize, W: Weight>(x: [&[f32]; R], w: [&[W]; O]) -> [[f32; O]; R] {
+pub(crate) fn dots<V: Vector, const R: usize, const O: usize, W: Weight>(
+    x: [&[f32]; R],
+    w: [&[W]; O],
+) -> [[f32; O]; R] {
     let k = x[0].len();
     let whole = k - k % LANES;
     let mut sums = [[V::splat(0.0); O]; R];
