@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// A registered implementation, `kind.name`.
 pub trait Component {
@@ -44,6 +45,13 @@ pub trait Component {
 
     /// Does the work: reads inputs through the context, writes artifacts into `context.output(name)`.
     fn run(params: Self::Params, context: &Context) -> Result<()>;
+
+    /// Puts together what the shards of a run left: `parts` are their output folders, in order. The bytes are those of one
+    /// run over everything. Only asked of components that can be cut into shards.
+    fn merge(_params: Self::Params, _parts: &[PathBuf], _context: &Context) -> Result<()> {
+        let message = format!("`{}` runs whole", Self::NAME);
+        Err(Error::data("cannot_shard", message).hint("leave `shards` out"))
+    }
 }
 
 /// One artifact a component leaves.
@@ -170,6 +178,8 @@ pub struct Descriptor {
     pub estimate: fn(&Value, &Sizes) -> Result<Estimate, serde_json::Error>,
     /// See [`Component::run`].
     pub run: fn(&Value, &Context) -> Result<()>,
+    /// See [`Component::merge`].
+    pub merge: fn(&Value, &[PathBuf], &Context) -> Result<()>,
 }
 
 impl Descriptor {
@@ -193,12 +203,8 @@ impl Descriptor {
             outputs: |params| Ok(C::outputs(&parse::<C>(params)?)),
             check: |params| Ok(C::check(&parse::<C>(params)?)),
             estimate: |params, sizes| Ok(C::estimate(&parse::<C>(params)?, sizes)),
-            run: |params, context| {
-                let params = parse::<C>(params).map_err(|e| {
-                    Error::data("invalid_parameters", format!("parameters of `{}`: {e}", C::NAME))
-                })?;
-                C::run(params, context)
-            },
+            run: |params, context| C::run(parse_or_tell::<C>(params)?, context),
+            merge: |params, parts, context| C::merge(parse_or_tell::<C>(params)?, parts, context),
         }
     }
 
@@ -206,6 +212,11 @@ impl Descriptor {
     pub fn kind(&self) -> &'static str {
         self.name.split_once('.').map_or(self.name, |(kind, _)| kind)
     }
+}
+
+fn parse_or_tell<C: Component>(params: &Value) -> Result<C::Params> {
+    parse::<C>(params)
+        .map_err(|e| Error::data("invalid_parameters", format!("parameters of `{}`: {e}", C::NAME)))
 }
 
 fn parse<C: Component>(params: &Value) -> Result<C::Params, serde_json::Error> {

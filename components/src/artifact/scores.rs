@@ -102,6 +102,25 @@ impl Scores {
         })
     }
 
+    /// Puts together the scores of shards: rows by item, ascending, as every scorer writes them. None of no part.
+    pub fn merge(parts: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut parts = parts.into_iter();
+        let mut whole = parts.next()?;
+        for part in parts {
+            whole.index.extend(part.index);
+            for ((_, values), (_, more)) in whole.columns.iter_mut().zip(part.columns) {
+                values.extend(more);
+            }
+        }
+        let mut order: Vec<usize> = (0..whole.index.len()).collect();
+        order.sort_by_key(|&row| whole.index[row]);
+        whole.index = order.iter().map(|&row| whole.index[row]).collect();
+        for (_, values) in &mut whole.columns {
+            *values = order.iter().map(|&row| values[row]).collect();
+        }
+        Some(whole)
+    }
+
     /// The column called `name`, or the primary one.
     pub fn column(&self, name: Option<&str>) -> Result<&[f64]> {
         let name = name.unwrap_or(&self.primary);

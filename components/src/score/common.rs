@@ -3,10 +3,11 @@
 use super::nll::ItemNll;
 use crate::artifact::{Item, Scores};
 use crate::component::{Estimate, Size, Sizes};
-use crate::{Artifact, Context, Result};
+use crate::{Artifact, Context, Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// How an item's token losses become one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -64,6 +65,23 @@ pub(super) fn write(
         columns: columns.collect(),
     };
     scores.write(&context.output("")?, data.as_source())
+}
+
+/// Writes the main output of the shards whose output folders these are.
+pub(super) fn merge(context: &Context, parts: &[PathBuf]) -> Result<()> {
+    let parts: Vec<Artifact> = parts
+        .iter()
+        .map(|folder| Artifact::open(folder, "", "a shard's scores"))
+        .collect::<Result<_>>()?;
+    let read: Vec<Scores> = parts.iter().map(Scores::read).collect::<Result<_>>()?;
+    let source = parts.first().and_then(|part| part.header.source.clone());
+    let (Some(scores), Some(source)) = (Scores::merge(read), source) else {
+        return Err(Error::data(
+            "bad_artifact",
+            "a shard's scores do not say what they are of",
+        ));
+    };
+    scores.write(&context.output("")?, source)
 }
 
 /// What scoring `data` with `models` costs, with `columns` columns coming out.

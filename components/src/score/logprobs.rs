@@ -9,6 +9,7 @@ use crate::tokens::Blocks;
 use crate::{Context, Kind, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// Negative log-likelihoods, in nats: `mean_nll`, `sum_nll`, `tokens` (scored tokens of the item).
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +53,10 @@ model = "@teacher"
 
     fn estimate(params: &Params, sizes: &Sizes) -> Estimate {
         common::estimate(sizes, params.data.as_str(), &[params.model.as_str()], 3.0)
+    }
+
+    fn merge(_: Params, parts: &[PathBuf], context: &Context) -> Result<()> {
+        common::merge(context, parts)
     }
 
     fn run(params: Params, context: &Context) -> Result<()> {

@@ -11,6 +11,7 @@ use crate::tokens::Blocks;
 use crate::{Artifact, Context, Kind, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// How far the teacher is ahead of a small reference: `score` = `reference_nll` − `teacher_nll`; besides, `tokens`.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +59,10 @@ reference = "@reference"
     fn estimate(params: &Params, sizes: &Sizes) -> Estimate {
         let models = [params.teacher.as_str(), params.reference.as_str()];
         common::estimate(sizes, params.data.as_str(), &models, 4.0)
+    }
+
+    fn merge(_: Params, parts: &[PathBuf], context: &Context) -> Result<()> {
+        common::merge(context, parts)
     }
 
     fn run(params: Params, context: &Context) -> Result<()> {

@@ -2,6 +2,7 @@
 //!
 //! Everything else follows from these parts: a block's or a document's figures are sums of them, and so are a label's.
 //! Work goes in chunks of blocks; each finished chunk is a file in the scratch folder, so that a restart goes on from it.
+//! Where chunks and batches begin does not depend on the shard, so shards compute the very numbers that one process does.
 
 use crate::artifact::{Item, Segment};
 use crate::flops::forward_flops;
@@ -11,11 +12,12 @@ use crate::tokens::{Block, Blocks, check_block, collate};
 use crate::{Artifact, Context, Error, Result, disk};
 use polars::prelude::Column;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
 
-/// Blocks that are scored between two checkpoints of the work.
-const CHUNK: usize = 512;
+/// Batches that are scored between two checkpoints of the work.
+pub(super) const CHUNK_BATCHES: usize = 32;
 
 /// What one document's part of one block cost a model.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,7 +56,11 @@ pub(crate) struct Work<'a> {
     blocks: &'a Blocks,
     item: Item,
     batch_size: usize,
+    /// Of every block that is scored, by any shard.
     positions: Vec<u64>,
+    /// The chunks of `positions` that are this shard's.
+    own: Range<usize>,
+    /// The documents that begin in them, where documents are the items.
     documents: Option<BTreeSet<u64>>,
 }
 
@@ -85,29 +91,54 @@ impl<'a> Work<'a> {
                 (Err(_), Item::Document) => {}
             }
         }
-        let (ours, documents) = match item {
-            Item::Block => {
-                let range = context.shard.range(scorable.len() as u64);
-                (scorable[range.start as usize..range.end as usize].to_vec(), None)
+        let size = CHUNK_BATCHES * batch_size;
+        let chunks = context.shard.range(scorable.len().div_ceil(size) as u64);
+        let own = chunks.start as usize..chunks.end as usize;
+        let documents = (item == Item::Document).then(|| {
+            let mut seen = BTreeSet::new();
+            let mut ours = BTreeSet::new();
+            for (chunk, blocks_of_chunk) in scorable.chunks(size).enumerate() {
+                let segments = blocks_of_chunk
+                    .iter()
+                    .flat_map(|&(_, index)| blocks.segments(index));
+                let first_here = segments
+                    .map(|segment| segment.document)
+                    .filter(|&d| seen.insert(d));
+                let first_here: Vec<u64> = first_here.collect();
+                if own.contains(&chunk) {
+                    ours.extend(first_here);
+                }
             }
-            Item::Document => {
-                let of = |index| blocks.segments(index).into_iter().map(|segment| segment.document);
-                let all: BTreeSet<u64> = scorable.iter().flat_map(|&(_, index)| of(index)).collect();
-                let range = context.shard.range(all.len() as u64);
-                let (skip, take) = (range.start as usize, (range.end - range.start) as usize);
-                let ours: BTreeSet<u64> = all.into_iter().skip(skip).take(take).collect();
-                scorable.retain(|&(_, index)| of(index).any(|document| ours.contains(&document)));
-                (scorable, Some(ours))
-            }
-        };
+            ours
+        });
         Ok(Self {
             context,
             blocks,
             item,
             batch_size,
-            positions: ours.into_iter().map(|(position, _)| position).collect(),
+            positions: scorable.into_iter().map(|(position, _)| position).collect(),
+            own,
             documents,
         })
+    }
+
+    /// The chunks that this shard scores, each with its number: its own, and those into which its documents reach.
+    fn chunks(&self) -> impl Iterator<Item = (usize, &[u64])> {
+        let reaches = |positions: &[u64]| {
+            let segments = positions
+                .iter()
+                .flat_map(|&p| self.blocks.segments(self.blocks.get(p).index));
+            let ours = self.documents.as_ref();
+            segments
+                .map(|segment| segment.document)
+                .any(|document| ours.is_some_and(|ours| ours.contains(&document)))
+        };
+        let chunks = self.positions.chunks(CHUNK_BATCHES * self.batch_size).enumerate();
+        chunks.filter(move |(number, positions)| self.own.contains(number) || reaches(positions))
+    }
+
+    fn width(&self, position: u64) -> usize {
+        self.blocks.get(position).ids.len() - 1
     }
 
     /// Checks that `model` can read the tokens: `vocab_mismatch`, `tokenizer_mismatch`, `context_too_long`.
@@ -153,24 +184,22 @@ impl<'a> Work<'a> {
             scratch,
             ..
         } = self.context;
+        let width = |&position: &u64| self.width(position);
+        let tokens: usize = self.chunks().flat_map(|(_, chunk)| chunk).map(width).sum();
+        if tokens == 0 {
+            return Ok(Vec::new()); // more shards than chunks
+        }
         let loaded = model::load(model, device, *precision)?;
-        let widths = self.positions.iter().map(|&p| self.blocks.get(p).ids.len() - 1);
-        let tokens: usize = widths.clone().sum();
         let bar = services.bar(&format!("scoring with {}", model.label), tokens as u64, "tokens");
         let started = Instant::now();
         let mut fresh = 0;
         let mut all = Vec::new();
-        for (number, positions) in self.positions.chunks(CHUNK).enumerate() {
+        for (number, positions) in self.chunks() {
             self.context.check_cancelled()?;
             let file = scratch.join(format!("{name}-{number:08}.parquet"));
             if file.exists() {
                 all.extend(read_parts(&file)?);
-                bar.advance(
-                    positions
-                        .iter()
-                        .map(|&p| self.blocks.get(p).ids.len() as u64 - 1)
-                        .sum(),
-                );
+                bar.advance(positions.iter().map(width).sum::<usize>() as u64);
                 continue;
             }
             let parts = self.chunk(&loaded, positions, &mut |tokens| {
@@ -187,10 +216,13 @@ impl<'a> Work<'a> {
                 fresh as f64 / started.elapsed().as_secs_f64(),
             );
         }
-        services.cost(
-            tokens as u64,
-            widths.map(|width| forward_flops(&loaded.config, width)).sum(),
-        );
+        // What another shard counts is not counted twice.
+        let own = || {
+            let chunks = self.chunks().filter(|(number, _)| self.own.contains(number));
+            chunks.flat_map(|(_, chunk)| chunk).map(width)
+        };
+        let flops = own().map(|width| forward_flops(&loaded.config, width));
+        services.cost(own().sum::<usize>() as u64, flops.sum());
         Ok(all)
     }
 

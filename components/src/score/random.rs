@@ -9,6 +9,7 @@ use crate::{Context, Error, Kind, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 /// Uniform scores in (0, 1): `score`. An item's score depends on the seed and its number alone.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +42,10 @@ data = "@tokens"
 
     fn estimate(params: &Params, sizes: &Sizes) -> Estimate {
         common::estimate(sizes, params.data.as_str(), &[], 1.0)
+    }
+
+    fn merge(_: Params, parts: &[PathBuf], context: &Context) -> Result<()> {
+        common::merge(context, parts)
     }
 
     fn run(params: Params, context: &Context) -> Result<()> {

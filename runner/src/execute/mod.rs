@@ -13,6 +13,7 @@ pub mod record;
 mod run;
 pub mod runs;
 mod services;
+mod shards;
 mod step;
 
 pub use expected::UNEXPECTED;

@@ -6,6 +6,7 @@ use crate::store::{Cost, Store};
 use crate::tensorboard::Events;
 use lyceum_components::train::Point;
 use lyceum_components::{Artifact, Bar, Error, FilePath, FolderPath, Result, Services};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -25,7 +26,7 @@ pub(super) struct StepServices {
 }
 
 /// What a step reported.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Noted {
     pub(super) measures: BTreeMap<String, f64>,
     pub(super) cost: Cost,

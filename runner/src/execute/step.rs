@@ -3,6 +3,7 @@
 use super::memory;
 use super::record::StepRecord;
 use super::services::StepServices;
+use super::shards;
 use crate::device::{Chosen, cpu_features};
 use crate::plan::Planned;
 use crate::store::{MadeBy, Manifest, Owner, Store};
@@ -66,7 +67,10 @@ pub(super) fn run(
     };
     memory::reset_peak();
     let before = Instant::now();
-    caught(|| (step.component.run)(&step.params, &context))?;
+    caught(|| match step.shards {
+        1 => (step.component.run)(&step.params, &context),
+        _ => shards::run(planned, store, &context),
+    })?;
     let inside = before.elapsed().as_secs_f64();
     check_outputs(planned, attempt.folder())?;
     let noted = services.noted();

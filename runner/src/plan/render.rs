@@ -35,7 +35,11 @@ pub fn to_text(plan: &Plan, device_class: &str, rates: &Rates) -> String {
         } else {
             String::new()
         };
-        line(format_args!("{state}  {id:width$}  {component}{cost}\n"));
+        let pieces = match planned.step.shards {
+            1 => String::new(),
+            shards => format!("  in {shards} shards"),
+        };
+        line(format_args!("{state}  {id:width$}  {component}{cost}{pieces}\n"));
         for reason in &planned.why {
             line(format_args!("        {:width$}  because {reason}\n", ""));
         }
@@ -91,6 +95,7 @@ pub fn to_json(plan: &Plan, device_class: &str, rates: &Rates) -> Value {
             "cached": planned.cached.is_some(),
             "why": planned.why,
             "inputs": planned.step.references.iter().map(|r| &r.text).collect::<Vec<_>>(),
+            "shards": planned.step.shards,
             "flops": estimate.flops,
             "seconds": seconds,
             "seconds_from_measured_rate": measured,

@@ -152,6 +152,7 @@ impl Resolver<'_> {
             component: written.component,
             params: params?,
             seed,
+            shards: written.shards,
             precision: written.precision.unwrap_or(self.head.precision),
             references: all,
             files,

@@ -43,6 +43,8 @@ pub struct Step {
     pub params: Value,
     /// The seed it draws from; none if it draws no random numbers.
     pub seed: Option<u64>,
+    /// How many pieces its work is cut into; the result does not depend on it.
+    pub shards: u64,
     /// Precision of its tensors.
     pub precision: Precision,
     /// Its inputs, in the order of their fields.

@@ -26,6 +26,7 @@ pub(crate) struct Written<'a> {
     pub(crate) component: &'static Descriptor,
     pub(crate) variants: Vec<Variant>,
     pub(crate) seed: Option<u64>,
+    pub(crate) shards: u64,
     pub(crate) precision: Option<Precision>,
     pub(crate) when: Option<(&'a str, &'a Origin)>,
 }
@@ -131,11 +132,9 @@ fn read_one<'a>(
     let shards = whole_number(item, "shards", 1, layers, found);
     if let (Some(shards), Some(component)) = (shards, component)
         && shards > 1
+        && component.sharding == Sharding::None
     {
-        let why = match component.sharding {
-            Sharding::None => format!("`{}` runs whole", component.name),
-            Sharding::Items => "this version runs every step whole".to_owned(),
-        };
+        let why = format!("`{}` runs whole", component.name);
         let at = &item.entry("shards")?.item.origin;
         found.push(
             layers
@@ -178,6 +177,7 @@ fn read_one<'a>(
         component: component?,
         variants,
         seed,
+        shards: shards.unwrap_or(1),
         precision,
         when,
     })

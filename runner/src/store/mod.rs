@@ -23,5 +23,5 @@ pub(crate) use lock::is_held;
 pub use lock::{Lock, Owner};
 pub(crate) use manifest::is_inside;
 pub use manifest::{Cost, FileEntry, MadeBy, Manifest};
-pub(crate) use sync::hash_file;
+pub(crate) use sync::{hash_file, sync_tree};
 pub use verify::{Damage, Problem, Verified};

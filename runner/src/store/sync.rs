@@ -25,6 +25,12 @@ pub(super) fn sync_folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Makes everything under `folder` durable.
+pub(crate) fn sync_tree(folder: &Path) -> io::Result<()> {
+    let files = sync_folders(folder)?;
+    files.iter().try_for_each(|file| disk::sync(&folder.join(file)))
+}
+
 /// Makes a file's content durable and gives its size and BLAKE3.
 pub(super) fn sync_and_hash(file: &Path) -> io::Result<(u64, String)> {
     disk::sync(file)?;

@@ -5,6 +5,7 @@
 mod bad_data;
 mod cached;
 mod listings;
+mod shards;
 mod stopped;
 
 use lyceum_tests::Lab;
