@@ -29,6 +29,7 @@ mod testing;
 mod untrusted;
 
 pub mod corpus;
+pub mod embed;
 pub mod evaluate;
 pub mod metrics;
 pub mod model;

@@ -34,6 +34,8 @@ accepts! {
     Tokenizer => [Tokenizer, Model];
     /// Packed tokens, or a selection of their blocks.
     Blocks => [Tokens, Selection];
+    /// Packed tokens, documents, or a selection of either.
+    Scorable => [Tokens, Corpus, Selection];
     /// Scores.
     Scores => [Scores];
     /// A selection.

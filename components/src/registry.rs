@@ -1,6 +1,6 @@
 //! Every component there is, in the order of the reference pages.
 
-use crate::{Descriptor, corpus, evaluate, model, score, select, tokenizer, tokens, train};
+use crate::{Descriptor, corpus, embed, evaluate, model, score, select, tokenizer, tokens, train};
 
 /// The registry.
 pub const COMPONENTS: &[Descriptor] = &[
@@ -21,6 +21,7 @@ pub const COMPONENTS: &[Descriptor] = &[
     Descriptor::of::<score::Perplexity>(),
     Descriptor::of::<score::MiniPlm>(),
     Descriptor::of::<score::Random>(),
+    Descriptor::of::<embed::Text>(),
     Descriptor::of::<select::Top>(),
     Descriptor::of::<evaluate::LmLoss>(),
     Descriptor::of::<evaluate::SelectionQuality>(),

@@ -29,6 +29,8 @@ pub enum Kind {
     Model,
     /// Measurements in long form.
     Table,
+    /// One vector a document.
+    Embeddings,
 }
 
 impl Kind {
@@ -42,6 +44,7 @@ impl Kind {
             Self::Selection => "selection",
             Self::Model => "model",
             Self::Table => "table",
+            Self::Embeddings => "embeddings",
         }
     }
 }

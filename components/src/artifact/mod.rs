@@ -5,18 +5,22 @@
 
 mod base;
 mod corpus;
+mod embeddings;
 mod scores;
 mod selection;
 mod table;
+mod token_scores;
 mod tokenizer;
 mod tokens;
 mod view;
 
 pub use base::{Artifact, HEADER, Header, Kind, Source, write_header};
 pub use corpus::{Cell, CorpusDetails, CorpusWriter, Document};
+pub use embeddings::{Embeddings, EmbeddingsDetails, EmbeddingsWriter};
 pub use scores::{Item, Scores, ScoresDetails};
 pub use selection::{Order, Selection, SelectionDetails};
 pub use table::{Place, Table, read_histogram, read_instances, read_table};
+pub use token_scores::TokenScores;
 pub use tokenizer::{TokenizerDetails, read_tokenizer, write_tokenizer};
 pub use tokens::{Boundary, Segment, TokenType, TokensDetails, TokensWriter};
 pub use view::View;

@@ -1,9 +1,10 @@
 //! Scores: one row an item of what was scored.
 //!
 //! `scores.parquet` holds `index` (u64: the item in the underlying tokens or corpus) and one f64 column a score. The
-//! header's source is what was scored, which may itself be a selection.
+//! header's source is what was scored, which may itself be a selection. `tokens.parquet`, where it was asked for, holds
+//! what every scored token came to.
 
-use super::{Artifact, Kind, Source, write_header};
+use super::{Artifact, Kind, Source, TokenScores, write_header};
 use crate::table::{check_rows, f64_column, fingerprint, frame, read_parquet, u64_column, write_parquet};
 use crate::{Error, Precision, Result};
 use polars::prelude::Column;
@@ -68,6 +69,11 @@ pub struct Scores {
 impl Scores {
     /// Writes them as the artifact in `folder`.
     pub fn write(&self, folder: &Path, source: Source) -> Result<()> {
+        self.write_beside(folder, source, None)
+    }
+
+    /// The same, with what every token came to in a table beside them.
+    pub fn write_beside(&self, folder: &Path, source: Source, tokens: Option<&TokenScores>) -> Result<()> {
         let mut columns = vec![Column::new("index".into(), &self.index)];
         let floats = self
             .columns
@@ -82,7 +88,12 @@ impl Scores {
             rows: self.index.len() as u64,
             precision: self.precision,
         };
-        let print = fingerprint(folder, &[FILE], &source.fingerprint)?;
+        let mut files = vec![FILE];
+        if let Some(tokens) = tokens {
+            tokens.write(&folder.join(TokenScores::FILE))?;
+            files.push(TokenScores::FILE);
+        }
+        let print = fingerprint(folder, &files, &source.fingerprint)?;
         write_header(folder, Kind::Scores, print, Some(source), details)
     }
 

@@ -126,6 +126,15 @@ impl Documents {
         &'a self,
         columns: &[String],
     ) -> Result<impl Iterator<Item = Result<(u64, Document)>> + use<'a>> {
+        self.read_at(columns, 0..self.len())
+    }
+
+    /// The same for the documents at some positions of the view.
+    pub fn read_at<'a>(
+        &'a self,
+        columns: &[String],
+        positions: impl IntoIterator<Item = u64> + 'a,
+    ) -> Result<impl Iterator<Item = Result<(u64, Document)>> + 'a> {
         columns.iter().try_for_each(|column| self.require(column))?;
         let mut reader = Reader {
             file: self.source.path.join(DOCUMENTS_FILE),
@@ -133,7 +142,7 @@ impl Documents {
             groups: &self.groups,
             current: None,
         };
-        Ok((0..self.len()).map(move |position| {
+        Ok(positions.into_iter().map(move |position| {
             let (index, _) = self.index(position);
             Ok((index, reader.get(index)?))
         }))

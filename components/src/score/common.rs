@@ -1,7 +1,7 @@
 //! What the scorers by models share.
 
 use super::nll::ItemNll;
-use crate::artifact::{Item, Scores};
+use crate::artifact::{Item, Scores, TokenScores};
 use crate::component::{Estimate, Size, Sizes};
 use crate::{Artifact, Context, Error, Result};
 use schemars::JsonSchema;
@@ -54,17 +54,27 @@ pub(super) fn write(
     primary: &str,
     columns: Vec<(&str, Vec<f64>)>,
 ) -> Result<()> {
+    scores(context, item, index, primary, columns).write(&context.output("")?, data.as_source())
+}
+
+/// Scores whose column `primary` a selection takes.
+pub(super) fn scores(
+    context: &Context,
+    item: Item,
+    index: Vec<u64>,
+    primary: &str,
+    columns: Vec<(&str, Vec<f64>)>,
+) -> Scores {
     let columns = columns
         .into_iter()
         .map(|(name, values)| (name.to_owned(), values));
-    let scores = Scores {
+    Scores {
         item,
         primary: primary.to_owned(),
         precision: context.precision,
         index,
         columns: columns.collect(),
-    };
-    scores.write(&context.output("")?, data.as_source())
+    }
 }
 
 /// Writes the main output of the shards whose output folders these are.
@@ -81,7 +91,14 @@ pub(super) fn merge(context: &Context, parts: &[PathBuf]) -> Result<()> {
             "a shard's scores do not say what they are of",
         ));
     };
-    scores.write(&context.output("")?, source)
+    // Every part has a table of tokens or none has.
+    let files = parts.iter().map(|part| part.path.join(TokenScores::FILE));
+    let mut tokens: Option<TokenScores> = None;
+    for file in files.filter(|file| file.exists()) {
+        tokens.get_or_insert_default().extend(TokenScores::read(&file)?);
+    }
+    let tokens = tokens.map(TokenScores::sorted);
+    scores.write_beside(&context.output("")?, source, tokens.as_ref())
 }
 
 /// What scoring `data` with `models` costs, with `columns` columns coming out.

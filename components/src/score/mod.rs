@@ -2,6 +2,7 @@
 
 mod common;
 mod difference;
+mod documents;
 mod logprobs;
 mod miniplm;
 mod nll;
