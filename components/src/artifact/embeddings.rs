@@ -67,7 +67,9 @@ impl EmbeddingsWriter {
         self.ids.push(id.to_owned());
         let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
         let file = self.folder.join(MATRIX);
-        self.matrix.write_all(&bytes).map_err(Error::io("cannot write", &file))
+        self.matrix
+            .write_all(&bytes)
+            .map_err(Error::io("cannot write", &file))
     }
 
     /// Writes what is left and the header. `source` is what was embedded. `length_mismatch`: there are more or fewer
@@ -122,7 +124,10 @@ impl Embeddings {
         let numbers = details.rows.checked_mul(details.width);
         let bytes = numbers.and_then(|n| n.checked_mul(FLOAT as u64)?.checked_add(HEADER as u64));
         if bytes != Some(matrix.len() as u64) || !matrix.starts_with(&header(&details)) {
-            return Err(damaged("the matrix has another shape than the header says", &file));
+            return Err(damaged(
+                "the matrix has another shape than the header says",
+                &file,
+            ));
         }
         let file = artifact.path.join(IDS);
         let frame = read_parquet(&file)?;

@@ -130,11 +130,11 @@ impl Documents {
     }
 
     /// The same for the documents at some positions of the view.
-    pub fn read_at<'a>(
+    pub fn read_at<'a, P: IntoIterator<Item = u64>>(
         &'a self,
         columns: &[String],
-        positions: impl IntoIterator<Item = u64> + 'a,
-    ) -> Result<impl Iterator<Item = Result<(u64, Document)>> + 'a> {
+        positions: P,
+    ) -> Result<impl Iterator<Item = Result<(u64, Document)>> + use<'a, P>> {
         columns.iter().try_for_each(|column| self.require(column))?;
         let mut reader = Reader {
             file: self.source.path.join(DOCUMENTS_FILE),

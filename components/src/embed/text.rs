@@ -132,7 +132,10 @@ corpus = "@pool"
             parts_read.push(Embeddings::open(&artifact)?);
         }
         let (Some(first), Some(source)) = (parts_read.first(), source) else {
-            return Err(Error::data("bad_artifact", "a shard's embeddings do not say what they are of"));
+            return Err(Error::data(
+                "bad_artifact",
+                "a shard's embeddings do not say what they are of",
+            ));
         };
         let rows = parts_read.iter().map(|part| part.details().rows).sum();
         let details = EmbeddingsDetails {
@@ -183,8 +186,14 @@ impl Work<'_> {
             }
             tokens += texts.iter().map(|ids| ids.len() as u64).sum::<u64>();
             let config = &self.model.loaded.config;
-            flops += texts.iter().map(|ids| forward_flops(config, ids.len())).sum::<f64>();
-            let file = self.context.scratch.join(format!("vectors-{start:012}-{}", self.chunk_size()));
+            flops += texts
+                .iter()
+                .map(|ids| forward_flops(config, ids.len()))
+                .sum::<f64>();
+            let file = self
+                .context
+                .scratch
+                .join(format!("vectors-{start:012}-{}", self.chunk_size()));
             let vectors = match kept(&file, texts.len() * width)? {
                 Some(vectors) => {
                     bar.advance(end - start);
@@ -206,15 +215,22 @@ impl Work<'_> {
 
     /// What is read of a document. `text_too_long`, `empty_text`.
     fn ids(&self, document: &Document, columns: &[String]) -> Result<Vec<u32>> {
-        let rendered = self.template.as_ref().map(|template| template.of(document, columns));
+        let rendered = self
+            .template
+            .as_ref()
+            .map(|template| template.of(document, columns));
         let rendered = rendered.transpose()?;
         let text = rendered.as_deref().unwrap_or(&document.text);
         let mut ids = self.model.encode(text, self.params.add_special_tokens)?;
         let context = self.model.context();
         if ids.len() > context && !self.params.truncate {
-            let message = format!("a text of {} tokens; the model reads at most {context}", ids.len());
-            return Err(Error::data("text_too_long", message)
-                .hint("set `truncate = true`, or split the documents"));
+            let message = format!(
+                "a text of {} tokens; the model reads at most {context}",
+                ids.len()
+            );
+            return Err(
+                Error::data("text_too_long", message).hint("set `truncate = true`, or split the documents")
+            );
         }
         ids.truncate(context);
         if ids.is_empty() {
@@ -257,7 +273,9 @@ impl Work<'_> {
 fn normalise(vector: &mut [f32]) {
     let length = vector.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
     if length > 0.0 {
-        vector.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
+        vector
+            .iter_mut()
+            .for_each(|x| *x = (f64::from(*x) / length) as f32);
     }
 }
 

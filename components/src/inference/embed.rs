@@ -25,12 +25,25 @@ pub fn embed(decoder: &Decoder, texts: &[&[u32]], pooling: Pooling, device: &Dev
     let [b, _, d] = hidden_btd.dims();
     let pooled_bd: Tensor<2> = match pooling {
         Pooling::Last => {
-            let last: Vec<usize> = texts.iter().enumerate().map(|(row, ids)| row * t + ids.len() - 1).collect();
+            let last: Vec<usize> = texts
+                .iter()
+                .enumerate()
+                .map(|(row, ids)| row * t + ids.len() - 1)
+                .collect();
             rows(hidden_btd, &last)
         }
         Pooling::Mean => {
-            let share = |ids: &[u32], at: usize| if at < ids.len() { 1.0 / ids.len() as f64 } else { 0.0 };
-            let shares: Vec<f64> = texts.iter().flat_map(|ids| (0..t).map(move |at| share(ids, at))).collect();
+            let share = |ids: &[u32], at: usize| {
+                if at < ids.len() {
+                    1.0 / ids.len() as f64
+                } else {
+                    0.0
+                }
+            };
+            let shares: Vec<f64> = texts
+                .iter()
+                .flat_map(|ids| (0..t).map(move |at| share(ids, at)))
+                .collect();
             let dtype = hidden_btd.dtype();
             let shares = TensorData::new(shares, [b, t, 1]);
             let shares_bt1 = Tensor::<3>::from_data(shares, (device, dtype));

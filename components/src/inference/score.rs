@@ -55,7 +55,11 @@ pub fn score_pairs(
     };
     let mut texts = Vec::with_capacity(pairs.len());
     // Of an empty continuation there is nothing to read.
-    for (row, pair) in pairs.iter().enumerate().filter(|(_, pair)| !pair.continuation.is_empty()) {
+    for (row, pair) in pairs
+        .iter()
+        .enumerate()
+        .filter(|(_, pair)| !pair.continuation.is_empty())
+    {
         let tokens = pair.continuation.len();
         if tokens > context {
             let message = format!("a continuation of {tokens} tokens; the model reads at most {context}");
@@ -154,7 +158,10 @@ fn score_shared(
     let decoder = &model.loaded.decoder;
     let kept = |group: &[Text]| group[0].from - 1;
     let longest = groups.iter().map(|group| kept(group)).max().unwrap_or_default();
-    let widest = groups.iter().flat_map(|group| *group).map(|text| text.inputs().len());
+    let widest = groups
+        .iter()
+        .flat_map(|group| *group)
+        .map(|text| text.inputs().len());
     let room = (longest + widest.max().unwrap_or_default()).min(model.context());
     let mut cache = decoder.cache(groups.len(), room);
     let all: Vec<usize> = (0..groups.len()).collect();
@@ -179,7 +186,10 @@ fn score_shared(
             }
             let (inputs_bt, width) = padded(&inputs, device);
             let hidden_btd = decoder.extend(inputs_bt, &here, &mut cache);
-            let chosen = inputs.iter().enumerate().flat_map(|(row, inputs)| row * width..row * width + inputs.len());
+            let chosen = inputs
+                .iter()
+                .enumerate()
+                .flat_map(|(row, inputs)| row * width..row * width + inputs.len());
             let chosen: Vec<usize> = chosen.collect();
             let targets = batch.iter().flat_map(|(_, text)| &text.ids[text.from..]);
             let targets = targets.map(|&id| i64::from(id)).collect();
@@ -202,7 +212,11 @@ fn fitting<'a>(left: &'a [(usize, &'a Text)], room: usize) -> Vec<&'a [(usize, &
     let mut start = 0;
     for end in 1..=left.len() {
         let width = |to: usize| left[to - 1].1.inputs().len();
-        let fits = |to: usize| left[start..to].iter().all(|(_, text)| text.from - 1 + width(to) <= room);
+        let fits = |to: usize| {
+            left[start..to]
+                .iter()
+                .all(|(_, text)| text.from - 1 + width(to) <= room)
+        };
         if end == left.len() || !fits(end + 1) {
             batches.push(&left[start..end]);
             start = end;

@@ -32,7 +32,10 @@ impl Texts {
         }
         self.0.render(&Value::Object(values)).map_err(|error: Error| {
             let known: Vec<String> = columns.iter().map(|column| format!("`{column}`")).collect();
-            error.hint(format!("it knows `id`, `text` and the kept columns {}", known.join(", ")))
+            error.hint(format!(
+                "it knows `id`, `text` and the kept columns {}",
+                known.join(", ")
+            ))
         })
     }
 }

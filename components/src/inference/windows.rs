@@ -89,7 +89,11 @@ fn read(decoder: &Decoder, windows: &[Window], device: &Device) -> (Tensor<2>, T
     let targets = windows.iter().flat_map(|window| &window.ids[window.from..]);
     let targets: Vec<i64> = targets.map(|&id| i64::from(id)).collect();
     let counts = windows.iter().map(|window| window.ids.len() - window.from);
-    (rows(hidden_btd, &chosen), integers(targets, device), counts.collect())
+    (
+        rows(hidden_btd, &chosen),
+        integers(targets, device),
+        counts.collect(),
+    )
 }
 
 /// Ids as a batch `[b, t]`, padded on the right to the longest, with its width.
@@ -97,7 +101,9 @@ pub(crate) fn padded(ids: &[&[u32]], device: &Device) -> (Tensor<2, Int>, usize)
     let width = ids.iter().map(|ids| ids.len()).max().unwrap_or_default();
     let mut all = vec![0_i64; ids.len() * width];
     for (row, ids) in all.chunks_mut(width.max(1)).zip(ids) {
-        row.iter_mut().zip(*ids).for_each(|(place, &id)| *place = i64::from(id));
+        row.iter_mut()
+            .zip(*ids)
+            .for_each(|(place, &id)| *place = i64::from(id));
     }
     let inputs_bt = Tensor::from_data(TensorData::new(all, [ids.len(), width]), device);
     (inputs_bt, width)
@@ -108,7 +114,9 @@ pub(crate) fn rows(hidden_btd: Tensor<3>, chosen: &[usize]) -> Tensor<2> {
     let [b, t, d] = hidden_btd.dims();
     let device = hidden_btd.device();
     let chosen = chosen.iter().map(|&row| row as i64).collect();
-    hidden_btd.reshape([b * t, d]).select(0, integers(chosen, &device))
+    hidden_btd
+        .reshape([b * t, d])
+        .select(0, integers(chosen, &device))
 }
 
 /// Whole numbers as a tensor.
@@ -142,7 +150,10 @@ mod tests {
                 for window in windows {
                     assert!(window.ids.len() <= context && window.from >= 1);
                     for (at, &id) in window.ids.iter().enumerate().skip(window.from) {
-                        assert!(at >= (context - stride).min(id as usize), "{length} {context} {stride}");
+                        assert!(
+                            at >= (context - stride).min(id as usize),
+                            "{length} {context} {stride}"
+                        );
                         scored.push(id);
                     }
                 }

@@ -76,11 +76,17 @@ impl Work<'_> {
         for number in own {
             self.context.check_cancelled()?;
             let positions = &positions[number];
-            let file = self.context.scratch.join(format!("documents-{number:08}.parquet"));
+            let file = self
+                .context
+                .scratch
+                .join(format!("documents-{number:08}.parquet"));
             let beside = file.with_extension("tokens");
             let (scores, of_tokens) = if file.exists() {
                 bar.advance(positions.len() as u64);
-                (read_chunk(&file)?, self.per_token.then(|| TokenScores::read(&beside)).transpose()?)
+                (
+                    read_chunk(&file)?,
+                    self.per_token.then(|| TokenScores::read(&beside)).transpose()?,
+                )
             } else {
                 let (scores, of_tokens) = self.chunk(positions, &mut |documents| {
                     bar.advance(documents);
@@ -97,9 +103,15 @@ impl Work<'_> {
             tokens.extend(of_tokens.unwrap_or_default());
         }
         if fresh > 0 {
-            services.measure("tokens_per_second", fresh as f64 / started.elapsed().as_secs_f64());
+            services.measure(
+                "tokens_per_second",
+                fresh as f64 / started.elapsed().as_secs_f64(),
+            );
         }
-        services.cost(all.iter().map(|d| d.read).sum(), all.iter().map(|d| d.flops).sum());
+        services.cost(
+            all.iter().map(|d| d.read).sum(),
+            all.iter().map(|d| d.flops).sum(),
+        );
         all.retain(|document| document.tokens > 0);
         all.sort_by_key(|document| document.index);
         Ok((all, tokens.sorted()))
@@ -144,7 +156,12 @@ impl Work<'_> {
                     .hint("the model has diverged; train it with a lower learning rate"));
             }
             if self.per_token {
-                let scored = one.pair.prefix.iter().chain(&one.pair.continuation).skip(one.from);
+                let scored = one
+                    .pair
+                    .prefix
+                    .iter()
+                    .chain(&one.pair.continuation)
+                    .skip(one.from);
                 for (place, (&id, logprob)) in scored.zip(logprobs).enumerate() {
                     tokens.push(index, (one.from + place) as u64, id, *logprob);
                 }

@@ -127,8 +127,9 @@ model = "@teacher"
         ];
         if let Some((field, _)) = of_documents_only.iter().find(|(_, given)| *given) {
             let message = format!("`{field}` speaks of documents; `{}` is packed", data.label);
-            return Err(Error::data("not_for_blocks", message)
-                .hint("leave it out, or give the corpus as `data`"));
+            return Err(
+                Error::data("not_for_blocks", message).hint("leave it out, or give the corpus as `data`")
+            );
         }
         let blocks = Blocks::open(&data, context)?;
         let work = Work::new(context, &blocks, params.item, params.batch_size)?;
