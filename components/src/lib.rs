@@ -31,6 +31,7 @@ mod untrusted;
 pub mod corpus;
 pub mod embed;
 pub mod evaluate;
+pub mod generate;
 pub mod metrics;
 pub mod model;
 pub mod score;

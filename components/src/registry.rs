@@ -1,6 +1,8 @@
 //! Every component there is, in the order of the reference pages.
 
-use crate::{Descriptor, corpus, embed, evaluate, model, score, select, tokenizer, tokens, train};
+use crate::{
+    Descriptor, corpus, embed, evaluate, generate, model, score, select, tokenizer, tokens, train,
+};
 
 /// The registry.
 pub const COMPONENTS: &[Descriptor] = &[
@@ -21,8 +23,9 @@ pub const COMPONENTS: &[Descriptor] = &[
     Descriptor::of::<score::Perplexity>(),
     Descriptor::of::<score::MiniPlm>(),
     Descriptor::of::<score::Random>(),
-    Descriptor::of::<embed::Text>(),
     Descriptor::of::<select::Top>(),
+    Descriptor::of::<generate::Text>(),
+    Descriptor::of::<embed::Text>(),
     Descriptor::of::<evaluate::LmLoss>(),
     Descriptor::of::<evaluate::SelectionQuality>(),
 ];

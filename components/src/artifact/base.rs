@@ -31,6 +31,8 @@ pub enum Kind {
     Table,
     /// One vector a document.
     Embeddings,
+    /// Texts that a model wrote.
+    Generations,
 }
 
 impl Kind {
@@ -45,6 +47,7 @@ impl Kind {
             Self::Model => "model",
             Self::Table => "table",
             Self::Embeddings => "embeddings",
+            Self::Generations => "generations",
         }
     }
 }

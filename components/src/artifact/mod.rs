@@ -6,6 +6,7 @@
 mod base;
 mod corpus;
 mod embeddings;
+mod generations;
 mod scores;
 mod selection;
 mod table;
@@ -17,6 +18,7 @@ mod view;
 pub use base::{Artifact, HEADER, Header, Kind, Source, write_header};
 pub use corpus::{Cell, CorpusDetails, CorpusWriter, Document};
 pub use embeddings::{Embeddings, EmbeddingsDetails, EmbeddingsWriter};
+pub use generations::{Generation, GenerationsDetails, read_generations, write_generations};
 pub use scores::{Item, Scores, ScoresDetails};
 pub use selection::{Order, Selection, SelectionDetails};
 pub use table::{Place, Table, read_histogram, read_instances, read_table};
@@ -26,5 +28,6 @@ pub use tokens::{Boundary, Segment, TokenType, TokensDetails, TokensWriter};
 pub use view::View;
 
 pub(crate) use corpus::FILE as DOCUMENTS_FILE;
+pub(crate) use generations::{read_rows, write_rows};
 pub(crate) use tokenizer::{FILE as TOKENIZER_FILE, parse_tokenizer, read_json, vocab_size};
 pub(crate) use tokens::{BLOCKS as BLOCKS_FILE, SEGMENTS as SEGMENTS_FILE, TOKENS as TOKENS_FILE};

@@ -5,7 +5,7 @@ mod encoder;
 mod load;
 mod train;
 #[cfg(test)]
-mod train_tests;
+pub(crate) mod train_tests;
 
 pub use encoder::Encoder;
 pub use load::{Load, LoadParams};

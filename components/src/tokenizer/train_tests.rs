@@ -8,7 +8,7 @@ use crate::{Artifact, Component, Result};
 use serde_json::{Value, json};
 
 /// A tokenizer trained on a few lines, with further parameters.
-pub(super) fn trained(bench: &Bench, step: &str, more: &Value) -> Result<Artifact> {
+pub(crate) fn trained(bench: &Bench, step: &str, more: &Value) -> Result<Artifact> {
     let text = "The cat sat on the mat. Didn't the dog sit, too?\n  Tabs\tand spaces;  ünïcödé — 漢字 🙂.\n"
         .repeat(20);
     std::fs::write(bench.folder.path().join("a.txt"), text).expect("writes");

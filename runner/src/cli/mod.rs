@@ -10,6 +10,7 @@ mod components;
 mod doctor;
 mod export;
 mod gc;
+mod generate;
 mod load;
 mod plan;
 mod report;
@@ -45,6 +46,7 @@ enum Verb {
     Show(show::Arguments),
     Report(report::Arguments),
     Export(export::Arguments),
+    Generate(generate::Arguments),
     Gc(gc::Arguments),
     Verify(verify::Arguments),
     Compare(compare::Arguments),
@@ -76,6 +78,7 @@ pub fn main() -> Exit {
         Verb::Show(arguments) => show::run(&arguments),
         Verb::Report(arguments) => report::run(&arguments),
         Verb::Export(arguments) => export::run(&arguments),
+        Verb::Generate(arguments) => generate::run(&arguments),
         Verb::Gc(arguments) => gc::run(&arguments),
         Verb::Verify(arguments) => verify::run(&arguments),
         Verb::Compare(arguments) => compare::run(&arguments),

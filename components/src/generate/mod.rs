@@ -1,0 +1,5 @@
+//! Writing texts with models.
+
+mod text;
+
+pub use text::{Mix, Params, Text};
