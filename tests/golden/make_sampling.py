@@ -55,6 +55,8 @@ def main():
     cases = []
     for number, setting in enumerate(SETTINGS):
         for equal in [False, True]:
+            if equal and "top_p" in setting:
+                continue  # Their sort leaves open which of several equal tokens is the last that is kept.
             sampling = {"temperature": 1.0, "max_tokens": 16} | setting
             # Few values make equal ones, whose treatment is part of the rules.
             logits = torch.randint(-4, 5, (V,)).float() if equal else (torch.randn(V) * 3).round(decimals=3)

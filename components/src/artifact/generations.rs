@@ -153,7 +153,9 @@ fn read_lists<T: PolarsNumericType>(
     let column = frame.column(name).map_err(read_error(file))?;
     let list = column.list().map_err(read_error(file))?;
     let row = |i: usize| {
-        let row = list.get_as_series(i).ok_or_else(|| damaged("a list is missing", file))?;
+        let row = list
+            .get_as_series(i)
+            .ok_or_else(|| damaged("a list is missing", file))?;
         let values = row.unpack::<T>().map_err(read_error(file))?;
         Ok(values.into_no_null_iter().collect())
     };

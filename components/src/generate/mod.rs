@@ -2,4 +2,7 @@
 
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 pub use text::{Mix, Params, Text};

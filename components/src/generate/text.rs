@@ -8,12 +8,14 @@ use crate::corpus::Documents;
 use crate::flops::forward_flops;
 use crate::inference::{Chat, Generator, LanguageModel, Message, Prompt, Sampling};
 use crate::reference::{self, Ref};
+use crate::table::damaged;
 use crate::template::Template;
 use crate::{Context, Error, Kind, Result, disk};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::iter::repeat_n;
 use std::time::Instant;
 
 /// Texts that are written between two checkpoints of the work, as prompts times samples.
@@ -230,7 +232,15 @@ fn write_all(
         context.check_cancelled()?;
         let file = context.scratch.join(format!("generations-{number:08}.parquet"));
         if file.exists() {
-            all.extend(read_rows(&file)?);
+            let kept = read_rows(&file)?;
+            let rows = kept.iter().map(|row| row.generated.row);
+            let wanted = prompts
+                .iter()
+                .flat_map(|prompt| repeat_n(prompt.row, params.samples as usize));
+            if !rows.eq(wanted) {
+                return Err(damaged("these are texts of other prompts", &file));
+            }
+            all.extend(kept);
             bar.advance(prompts.len() as u64 * most);
             continue;
         }

@@ -71,7 +71,9 @@ fn write(
     sampling: &Sampling,
     samples: u32,
 ) -> Result<Vec<Generated>> {
-    generator.generate(prompts, sampling, samples, &Stream::new(5, "texts"), &mut |_| Ok(()))
+    generator.generate(prompts, sampling, samples, &Stream::new(5, "texts"), &mut |_| {
+        Ok(())
+    })
 }
 
 #[test]
@@ -89,11 +91,17 @@ fn results_depend_neither_on_the_batch_nor_on_the_order() {
         let alone = Generator::new(&model, model.device()).batch_size(1);
         let alone = write(&alone, &prompts, &sampling, samples).expect("texts");
         let lengths: Vec<usize> = alone.iter().map(|text| text.ids.len()).collect();
-        assert!(lengths.iter().any(|&n| n < 12) && lengths.contains(&12), "{lengths:?}");
+        assert!(
+            lengths.iter().any(|&n| n < 12) && lengths.contains(&12),
+            "{lengths:?}"
+        );
         assert_eq!(alone.len(), 9 * samples as usize);
         for batch_size in [2, 7, 16] {
             let generator = Generator::new(&model, model.device()).batch_size(batch_size);
-            assert_eq!(write(&generator, &prompts, &sampling, samples).expect("texts"), alone);
+            assert_eq!(
+                write(&generator, &prompts, &sampling, samples).expect("texts"),
+                alone
+            );
             let mut shuffled = prompts.clone();
             Stream::new(batch_size as u64, "order").shuffle(&mut shuffled);
             let mut texts = write(&generator, &shuffled[2..], &sampling, samples).expect("texts");
@@ -130,7 +138,8 @@ fn the_most_likely_tokens_are_those_of_whole_passes() {
             let decoder = &model.loaded.decoder;
             let last_nd = decoder.hidden(inputs_bt).narrow(1, t - 1, 1).reshape([1, 16]);
             let mut logits: Vec<f32> = decoder.logits(last_nd).into_data().try_into_vec().expect("f32");
-            let all = Distribution::new(&mut logits, &sampling, &ids, 0, model.ends()).expect("probabilities");
+            let all =
+                Distribution::new(&mut logits, &sampling, &ids, 0, model.ends()).expect("probabilities");
             assert_eq!(all.heaviest(), id);
             assert!((all.probability(id).ln() - f64::from(logprob)).abs() < 1e-5);
             ids.push(id);
@@ -151,14 +160,21 @@ fn texts_end_at_end_tokens_and_not_before_they_may() {
     };
     let free = write(&Generator::new(&model, model.device()), prompts, &sampling, 1).expect("texts");
     let end = free[0].ids[4];
-    let first = free[0].ids.iter().position(|&id| id == end).expect("it was drawn");
+    let first = free[0]
+        .ids
+        .iter()
+        .position(|&id| id == end)
+        .expect("it was drawn");
     let folder = bench.at("model");
     let config = json!({ "eos_token_id": [end, 299] });
     fs::write(folder.join("generation_config.json"), config.to_string()).expect("writes");
     let model = open(&bench, "model");
     let generator = Generator::new(&model, model.device());
     let ended = &write(&generator, prompts, &sampling, 1).expect("texts")[0];
-    assert_eq!((ended.finish, &ended.ids[..]), (Finish::End, &free[0].ids[..=first]));
+    assert_eq!(
+        (ended.finish, &ended.ids[..]),
+        (Finish::End, &free[0].ids[..=first])
+    );
     assert_eq!(ended.text, model.decode(&ended.ids[..first]).expect("decodes"));
     let late = Sampling {
         min_tokens: 7,
@@ -179,11 +195,22 @@ fn stop_strings_are_found_across_tokens_and_cut() {
         let mut stops = Stops::default();
         (1..=ids.len()).find_map(|n| Some((n, stops.cut(&model, &ids[..n], &stop).expect("decodes")?)))
     };
-    for stop in ["at on th", "T", "mat. The cat sat on", ". Tabs", "漢字", "s 漢", "t. Tabs 漢字 didn't"] {
+    for stop in [
+        "at on th",
+        "T",
+        "mat. The cat sat on",
+        ". Tabs",
+        "漢字",
+        "s 漢",
+        "t. Tabs 漢字 didn't",
+    ] {
         let (n, before) = cut(&[stop]).expect("it is there");
         assert_eq!(before, text[..text.find(stop).expect("it is there")], "{stop}");
         let held = |n| model.decode(&ids[..n]).expect("decodes").contains(stop);
-        assert!(held(n) && !held(n - 1), "{stop} is found with the token that completes it");
+        assert!(
+            held(n) && !held(n - 1),
+            "{stop} is found with the token that completes it"
+        );
     }
     assert_eq!(cut(&["none", "sat on", "cat sat"]).expect("there").1, "The ");
     assert_eq!(cut(&["none", "Cat"]), None);
@@ -199,7 +226,11 @@ fn stop_strings_are_found_across_tokens_and_cut() {
     assert!(texts.iter().any(|text| text.finish == Finish::Stop));
     for (text, free) in texts.iter().zip(&free) {
         assert!(free.ids.starts_with(&text.ids));
-        let found = stopped.stop.iter().filter_map(|stop| free.text.find(stop.as_str())).min();
+        let found = stopped
+            .stop
+            .iter()
+            .filter_map(|stop| free.text.find(stop.as_str()))
+            .min();
         assert_eq!(text.finish == Finish::Stop, found.is_some());
         assert_eq!(text.text, free.text[..found.unwrap_or(free.text.len())]);
     }
@@ -207,7 +238,12 @@ fn stop_strings_are_found_across_tokens_and_cut() {
 
 /// How often each token came first in many texts, against how often it was to be expected: χ² of the tokens that are to
 /// come at least ten times, with its degrees of freedom.
-fn surprise(model: &LanguageModel, generator: &Generator, sampling: &Sampling, p: impl Fn(u32) -> f64) -> (f64, f64) {
+fn surprise(
+    model: &LanguageModel,
+    generator: &Generator,
+    sampling: &Sampling,
+    p: impl Fn(u32) -> f64,
+) -> (f64, f64) {
     const TEXTS: u32 = 4000;
     let prompt = &prompts(model)[..1];
     let texts = write(generator, prompt, sampling, TEXTS).expect("texts");
@@ -238,7 +274,10 @@ fn first_token(model: &LanguageModel, sampling: &Sampling) -> Distribution {
     let t = ids.len();
     let inputs_bt = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, t]), model.device());
     let hidden_btd = model.loaded.decoder.extend(inputs_bt, &[0], &mut cache);
-    let logits_nv = model.loaded.decoder.logits(hidden_btd.narrow(1, t - 1, 1).reshape([1, 16]));
+    let logits_nv = model
+        .loaded
+        .decoder
+        .logits(hidden_btd.narrow(1, t - 1, 1).reshape([1, 16]));
     let mut logits: Vec<f32> = logits_nv.into_data().try_into_vec().expect("f32");
     Distribution::new(&mut logits, sampling, &prompt.ids, 0, model.ends()).expect("probabilities")
 }
@@ -256,8 +295,12 @@ fn drawn_tokens_come_as_often_as_they_are_likely() {
     let generator = Generator::new(&model, model.device());
     // 5 standard deviations above the mean of χ²; its variance is twice its degrees of freedom.
     let fits = |(sum, freedom): (f64, f64)| sum < freedom + 5.0 * (2.0 * freedom).sqrt();
-    assert!(fits(surprise(&model, &generator, &once(1.6), |id| flat.probability(id))));
-    assert!(!fits(surprise(&model, &generator, &once(1.6), |id| steep.probability(id))));
+    assert!(fits(
+        surprise(&model, &generator, &once(1.6), |id| flat.probability(id))
+    ));
+    assert!(!fits(
+        surprise(&model, &generator, &once(1.6), |id| steep.probability(id))
+    ));
     let [one, two] = [&model, &other].map(|model| first_token(model, &once(1.2)));
     let p = |id, share: f64| (1.0 - share) * one.probability(id) + share * two.probability(id);
     let mixed = Generator::new(&model, model.device()).mixed_with(&other, 0.3);
@@ -305,7 +348,12 @@ fn prompts_that_cannot_be_read_are_named() {
     for part in ["prompt 7", "53 tokens", "leaves 52"] {
         assert!(error.to_string().contains(part), "{error}");
     }
-    assert_eq!(write(&generator, &[of(0)], &drawn(), 1).expect_err("empty").code(), "empty_prompt");
+    assert_eq!(
+        write(&generator, &[of(0)], &drawn(), 1)
+            .expect_err("empty")
+            .code(),
+        "empty_prompt"
+    );
     assert_eq!(write(&generator, &[], &drawn(), 1).expect("nothing to do"), []);
 }
 
@@ -329,7 +377,10 @@ fn chat_templates_make_prompts_and_can_do_no_harm() {
     ] }));
     assert_eq!(chat("Hi").expect("renders"), "yes");
     for (template, why) in [
-        ("{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}", "fuel"),
+        (
+            "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}",
+            "fuel",
+        ),
         ("{% include '/etc/passwd' %}", "template"),
         ("{{ raise_exception('no system, please') }}", "no system, please"),
         ("{% for i in range(9000) %}{{ 'x' * 10000 }}{% endfor %}", ""),

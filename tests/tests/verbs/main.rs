@@ -7,6 +7,7 @@ mod doctor;
 mod example;
 mod export;
 mod gc;
+mod generate;
 mod report;
 mod runs;
 mod verify;
