@@ -27,7 +27,10 @@ fn main() -> ExitCode {
     };
     let seconds = started.elapsed().as_secs_f64();
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("unknown");
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap_or("unknown");
     println!(
         "{} parameters in {seconds:.2} s, peak memory {}",
         model.loaded.details.parameters,

@@ -1,8 +1,6 @@
 //! Every component there is, in the order of the reference pages.
 
-use crate::{
-    Descriptor, corpus, embed, evaluate, generate, model, score, select, tokenizer, tokens, train,
-};
+use crate::{Descriptor, corpus, embed, evaluate, generate, model, score, select, tokenizer, tokens, train};
 
 /// The registry.
 pub const COMPONENTS: &[Descriptor] = &[
