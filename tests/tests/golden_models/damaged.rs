@@ -84,7 +84,7 @@ fn damages(table: &Map<String, Value>) -> Vec<(String, Value)> {
 }
 
 /// A copy of a checkpoint.
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).expect("a folder").flatten() {
         std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
     }

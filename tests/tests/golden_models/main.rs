@@ -3,6 +3,7 @@
 mod damaged;
 mod export;
 mod fixture;
+mod refused;
 
 use fixture::{Fixture, all, assert_within, host, ids};
 use lyceum_components::Precision;
