@@ -15,6 +15,8 @@ use burn_flex::FlexTensor;
 
 use crate::adamw::AdamW;
 use crate::attention::{Attention, Row};
+use crate::gelu::Gelu;
+use crate::layer_norm::LayerNorm;
 use crate::rms_norm::RmsNorm;
 use crate::rope::Rope;
 use crate::row_linear::Orientation;
@@ -121,6 +123,13 @@ fn track<C: CheckpointStrategy, O: Operation<N>, const N: usize>(
 pub(crate) trait Differentiable: Backend {
     fn fused_swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;
     fn fused_rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self>;
+    fn fused_layer_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        eps: f64,
+    ) -> FloatTensor<Self>;
+    fn fused_gelu(x: FloatTensor<Self>, kind: Gelu) -> FloatTensor<Self>;
     fn fused_rope(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self>;
     fn fused_attention(
         q: FloatTensor<Self>,
@@ -139,6 +148,14 @@ impl Differentiable for Flex {
         run(&RmsNorm { eps }, [x, weight])
     }
 
+    fn fused_layer_norm(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, eps: f64) -> FlexTensor {
+        run(&LayerNorm { eps }, [x, weight, bias])
+    }
+
+    fn fused_gelu(x: FlexTensor, kind: Gelu) -> FlexTensor {
+        run(&kind, [x])
+    }
+
     fn fused_rope(x: FlexTensor, cos: FlexTensor, sin: FlexTensor) -> FlexTensor {
         run(&Rope::new(&cos, &sin), [x])
     }
@@ -155,6 +172,19 @@ impl<C: CheckpointStrategy> Differentiable for Autodiff<Flex, C> {
 
     fn fused_rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
         track::<C, _, _>(RmsNorm { eps }, [x, weight])
+    }
+
+    fn fused_layer_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        eps: f64,
+    ) -> FloatTensor<Self> {
+        track::<C, _, _>(LayerNorm { eps }, [x, weight, bias])
+    }
+
+    fn fused_gelu(x: FloatTensor<Self>, kind: Gelu) -> FloatTensor<Self> {
+        track::<C, _, _>(kind, [x])
     }
 
     fn fused_rope(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -2,6 +2,8 @@
 
 // See the parent.
 #![allow(clippy::inline_always)]
+// An index runs over several arrays.
+#![allow(clippy::needless_range_loop)]
 
 use burn::tensor::bf16;
 
