@@ -2,7 +2,7 @@
 
 use crate::artifact::Source;
 use crate::random::Stream;
-use crate::reference::{Accepts, FilePath, FolderPath, Ref, Refs};
+use crate::reference::{Accepts, FilePath, FolderPath, Ref, Refs, TaskPath};
 use crate::train::Point;
 use crate::{Artifact, Error, Result, disk};
 use burn::tensor::{Device, FloatDType};
@@ -87,6 +87,10 @@ pub trait Services: Send + Sync {
     fn artifact_at(&self, location: &str) -> Result<Artifact>;
     /// Where a file the user named lies.
     fn file(&self, path: &FilePath) -> Result<PathBuf>;
+    /// The folder that the environment variable LYCEUM_DATA names, if it does.
+    fn data(&self) -> Option<PathBuf> {
+        None
+    }
     /// Where a folder the user named lies.
     fn folder(&self, path: &FolderPath) -> Result<PathBuf>;
     /// Shows progress over `total` `unit`s (as in "tokens") of work called `what`.
@@ -163,6 +167,11 @@ impl Context {
     /// Where a file the user named lies.
     pub fn file(&self, path: &FilePath) -> Result<PathBuf> {
         self.services.file(path)
+    }
+
+    /// Where a task file the user named lies.
+    pub fn task(&self, path: &TaskPath) -> Result<PathBuf> {
+        self.services.file(&FilePath(path.0.clone()))
     }
 
     /// Where a folder the user named lies.

@@ -171,6 +171,24 @@ impl JsonSchema for FilePath {
     }
 }
 
+/// A task file the user names, relative to the experiment file that names it. Its contents and those of the data files it
+/// names enter the key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TaskPath(pub String);
+
+impl JsonSchema for TaskPath {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "task_file".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "minLength": 1, "x-task-file": true })
+    }
+}
+
 /// A folder of a model the user names, relative to the experiment file that names it. The contents of its files (those
 /// with the endings of [`FolderPath::ENDINGS`]), not its name, enter the key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

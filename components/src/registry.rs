@@ -26,6 +26,8 @@ pub const COMPONENTS: &[Descriptor] = &[
     Descriptor::of::<embed::Text>(),
     Descriptor::of::<evaluate::LmLoss>(),
     Descriptor::of::<evaluate::SelectionQuality>(),
+    Descriptor::of::<evaluate::Tasks>(),
+    Descriptor::of::<evaluate::Generation>(),
 ];
 
 /// The component called `name`.

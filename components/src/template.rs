@@ -11,6 +11,7 @@ use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use serde_json::Value;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 /// The longest template, in bytes.
 const MOST_SOURCE: usize = 1 << 20;
@@ -23,7 +24,7 @@ const FUEL: u64 = 10_000_000;
 #[derive(Debug, Clone)]
 pub struct Template {
     source: String,
-    environment: Environment<'static>,
+    environment: Arc<Environment<'static>>,
 }
 
 impl Template {
@@ -45,7 +46,7 @@ impl Template {
         let environment = sandbox(keep_last_newline).map_err(|error| wrong(&error))?;
         let template = Self {
             source: source.to_owned(),
-            environment,
+            environment: Arc::new(environment),
         };
         template
             .environment
@@ -88,9 +89,12 @@ fn sandbox(keep_last_newline: bool) -> Result<Environment<'static>, minijinja::E
 }
 
 fn wrong(error: &minijinja::Error) -> Error {
-    let what = error
+    let mut what = error
         .detail()
         .map_or_else(|| error.kind().to_string(), str::to_owned);
+    if let Some(source) = std::error::Error::source(error) {
+        what = format!("{what}: {source}");
+    }
     let place = error.line().map(|line| format!("line {line} of the template"));
     let failed = Error::data("bad_template", format!("the template fails: {what}"));
     match place {
@@ -152,7 +156,7 @@ mod tests {
                 "  1\n  2\nend",
             ),
             ("{% if nothing %}a{% else %}b{% endif %}", "b"),
-            ("{{ none is none }} <&>", "true <&>"),
+            ("{{ none is none }} <&>", "True <&>"),
             ("one\n\n", "one\n"),
         ] {
             assert_eq!(rendered(source).expect("renders"), text, "{source}");
@@ -180,7 +184,7 @@ mod tests {
             (&"x".repeat(MOST_SOURCE + 1), "1 MiB"),
             (
                 &format!("{{% for i in range(9000) %}}{}{{% endfor %}}", "x".repeat(10_000)),
-                "write",
+                "16 MiB",
             ),
         ] {
             let error = rendered(source).expect_err("a mistake");

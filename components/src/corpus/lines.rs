@@ -7,18 +7,18 @@ use crate::{Error, Result};
 pub(super) const LONGEST: u64 = 256 << 20;
 
 /// A line of a file.
-pub(super) struct Line<'a> {
+pub(crate) struct Line<'a> {
     /// From 1.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     /// Where it starts in the unpacked data.
-    pub(super) offset: u64,
+    pub(crate) offset: u64,
     /// Its bytes, without the line's end.
-    pub(super) bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
 }
 
 impl Line<'_> {
     /// Its text. `invalid_utf8` names the byte.
-    pub(super) fn text(&self, input: &Input) -> Result<&str> {
+    pub(crate) fn text(&self, input: &Input) -> Result<&str> {
         std::str::from_utf8(self.bytes).map_err(|e| {
             Error::data("invalid_utf8", "not UTF-8")
                 .in_file(&input.file)
@@ -33,15 +33,15 @@ impl Line<'_> {
 }
 
 /// Walks over the lines of a file.
-pub(super) struct Lines {
-    pub(super) input: Input,
+pub(crate) struct Lines {
+    pub(crate) input: Input,
     buffer: Vec<u8>,
     number: u64,
     offset: u64,
 }
 
 impl Lines {
-    pub(super) fn new(input: Input) -> Self {
+    pub(crate) fn new(input: Input) -> Self {
         Self {
             input,
             buffer: Vec::new(),
@@ -51,7 +51,7 @@ impl Lines {
     }
 
     /// The next line, and the file for messages. A byte-order mark at the start is not part of the first. `line_too_long`.
-    pub(super) fn next(&mut self) -> Result<Option<(Line<'_>, &Input)>> {
+    pub(crate) fn next(&mut self) -> Result<Option<(Line<'_>, &Input)>> {
         let read = self.input.read_line(&mut self.buffer, LONGEST + 1, self.offset)?;
         if read == 0 {
             return Ok(None);

@@ -21,4 +21,5 @@ pub use source::{Expect, OnBadLine};
 pub use split::{Split, SplitParams};
 pub use text::{SplitOn, Text, TextParams};
 
-pub(crate) use source::existing as existing_file;
+pub(crate) use lines::Lines;
+pub(crate) use source::{Input, existing as existing_file};

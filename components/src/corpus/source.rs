@@ -49,9 +49,9 @@ enum Packing {
 }
 
 /// A file being read, unpacked on the way.
-pub(super) struct Input {
+pub(crate) struct Input {
     /// Where it lies.
-    pub(super) file: PathBuf,
+    pub(crate) file: PathBuf,
     packing: Packing,
     size: u64,
     reader: Box<dyn BufRead>,
@@ -60,7 +60,11 @@ pub(super) struct Input {
 impl Input {
     /// Opens a file of the user's. `missing_file`, `empty_file`, `bad_file`.
     pub(super) fn open(path: &FilePath, context: &Context) -> Result<Self> {
-        let file = existing(path, context)?;
+        Self::at(existing(path, context)?)
+    }
+
+    /// Opens a file that is there.
+    pub(crate) fn at(file: PathBuf) -> Result<Self> {
         let raw = File::open(&file).map_err(Error::io("cannot read", &file))?;
         let mut raw = BufReader::with_capacity(1 << 18, raw);
         let size = raw

@@ -8,6 +8,7 @@ mod compare;
 mod completions;
 mod components;
 mod doctor;
+mod eval;
 mod export;
 mod gc;
 mod generate;
@@ -50,6 +51,7 @@ enum Verb {
     Gc(gc::Arguments),
     Verify(verify::Arguments),
     Compare(compare::Arguments),
+    Eval(eval::Arguments),
     Doctor(doctor::Arguments),
     Components(components::Arguments),
     Completions(completions::Arguments),
@@ -82,6 +84,7 @@ pub fn main() -> Exit {
         Verb::Gc(arguments) => gc::run(&arguments),
         Verb::Verify(arguments) => verify::run(&arguments),
         Verb::Compare(arguments) => compare::run(&arguments),
+        Verb::Eval(arguments) => eval::run(&arguments),
         Verb::Doctor(arguments) => doctor::run(&arguments),
         Verb::Components(arguments) => components::run(&arguments),
         Verb::Completions(arguments) => completions::run(&arguments),

@@ -88,6 +88,10 @@ impl Services for StepServices {
         })
     }
 
+    fn data(&self) -> Option<PathBuf> {
+        std::env::var_os("LYCEUM_DATA").map(PathBuf::from)
+    }
+
     fn folder(&self, path: &FolderPath) -> Result<PathBuf> {
         self.folders.get(&path.0).cloned().ok_or_else(|| {
             let what = format!("step `{}` does not declare the folder `{}`", self.step, path.0);

@@ -118,6 +118,9 @@ fn kind(root: &Value, field: &Value) -> String {
         };
         return format!("{noun} {kinds}");
     }
+    if field.get("x-task-file").is_some() {
+        return "task file".to_owned();
+    }
     if field.get("x-file").is_some() {
         return "file".to_owned();
     }

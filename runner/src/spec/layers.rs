@@ -44,12 +44,17 @@ impl Options {
 
     /// Folders that files may lie in: the root, `--allow` and `LYCEUM_DATA`.
     pub(crate) fn allowed(&self, file: &Path) -> Vec<PathBuf> {
-        let data = self.environment.iter().find(|(key, _)| key == "LYCEUM_DATA");
         let more = self.allow.iter().map(|folder| absolute(folder));
         std::iter::once(find_root(file))
             .chain(more)
-            .chain(data.map(|(_, folder)| absolute(Path::new(folder))))
+            .chain(self.data().map(absolute))
             .collect()
+    }
+
+    /// The folder that `LYCEUM_DATA` names.
+    pub(crate) fn data(&self) -> Option<&Path> {
+        let named = self.environment.iter().find(|(key, _)| key == "LYCEUM_DATA");
+        named.map(|(_, folder)| Path::new(folder))
     }
 
     /// Names of the environment variables that set values.

@@ -6,7 +6,8 @@ use super::references::{self, PointingField, PointsAt};
 use super::resolve::{Draft, Resolver};
 use super::resolved::{FileUse, Reference, Step};
 use super::suggest;
-use lyceum_components::{Output, Seeding};
+use lyceum_components::tasks::Task;
+use lyceum_components::{Error, Output, Seeding};
 use serde_json::Value;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -96,6 +97,7 @@ impl Resolver<'_> {
                 .map_or(written.header, |item| &item.origin);
             match &field.target {
                 PointsAt::File => files.extend(self.file(field, origin)),
+                PointsAt::Task => files.extend(self.task(field, origin)),
                 PointsAt::Folder { endings } => files.extend(self.folder(field, endings, origin)),
                 PointsAt::Artifact { kinds, many } => {
                     let found = self.targets(field, kinds, many.is_some(), origin, drafts, merged);
@@ -200,6 +202,43 @@ impl Resolver<'_> {
             path,
             member: None,
         })
+    }
+
+    /// A task file, and the data files that it names.
+    fn task(&mut self, field: &PointingField, origin: &Origin) -> Vec<FileUse> {
+        let Some(file) = self.file(field, origin) else {
+            return Vec::new();
+        };
+        let found = match Task::data_files(&file.path, self.options.data()) {
+            Ok(found) => found,
+            Err(_) if self.options.assume => Vec::new(),
+            Err(error) => {
+                let (code, hint) = match &error {
+                    Error::Data(error) => (error.code, error.hint.clone()),
+                    other => (other.code(), None),
+                };
+                let mistake = self.layers.mistake(origin, code, error.to_string());
+                self.found.push(mistake.hint(hint));
+                Vec::new()
+            }
+        };
+        let mut files = vec![file];
+        for (number, path) in found.into_iter().enumerate() {
+            let written = path.to_string_lossy().into_owned();
+            let data = PointingField {
+                text: written.clone(),
+                ..field.clone()
+            };
+            if let Some(path) = self.place(&data, origin) {
+                files.push(FileUse {
+                    pointer: field.pointer.clone(),
+                    written,
+                    path,
+                    member: Some(format!("data {number}")),
+                });
+            }
+        }
+        files
     }
 
     /// The files of a folder that have one of the endings, by name.

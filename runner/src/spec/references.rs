@@ -23,6 +23,8 @@ pub(crate) enum PointsAt {
         many: Option<String>,
     },
     File,
+    /// A task file, and the data that it names.
+    Task,
     /// Those files of a folder that have one of these endings.
     Folder {
         endings: Vec<String>,
@@ -87,6 +89,9 @@ fn walk(root: &Value, schema: &Value, value: &Value, pointer: String, found: &mu
     }
     if schema.get("x-file").is_some() {
         push(&pointer, value, PointsAt::File);
+    }
+    if schema.get("x-task-file").is_some() {
+        push(&pointer, value, PointsAt::Task);
     }
     if let Some(endings) = schema.get("x-folder").and_then(Value::as_array) {
         let endings = endings.iter().filter_map(Value::as_str).map(str::to_owned);

@@ -81,7 +81,8 @@ pub struct FileUse {
     pub written: String,
     /// Where it lies.
     pub path: PathBuf,
-    /// Its name in the folder, if it is one of a folder's files: `written` is the folder then.
+    /// Its name in the key, if it is not alone under its pointer: one of the files of the folder `written`, or data that a
+    /// task file names.
     pub member: Option<String>,
 }
 

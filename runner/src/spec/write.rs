@@ -83,7 +83,13 @@ fn steps(resolved: &Resolved) -> Value {
             .filter(|step| step.name == *name)
             .flat_map(|step| &step.files)
         {
-            replace(written, &file.written, &file.path.to_string_lossy());
+            // A folder is named by its files.
+            let folder = file.member.as_ref().and_then(|_| file.path.parent());
+            replace(
+                written,
+                &file.written,
+                &folder.unwrap_or(&file.path).to_string_lossy(),
+            );
         }
     }
     all
