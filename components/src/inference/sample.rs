@@ -301,37 +301,4 @@ mod tests {
         let none = sampled(|sampling| sampling.no_repeat_ngram = 1);
         assert_eq!(code(&mut [0.0, 1.0], &none, &[1, 0]), "no_token_left");
     }
-
-    #[test]
-    #[ignore = "a timing"]
-    fn speed() {
-        let logits = random(50_257);
-        for (name, sampling) in [
-            ("greedy", Sampling::default()),
-            ("temperature", sampled(|s| s.temperature = 0.8)),
-            ("top_k 50", sampled(|s| s.top_k = 50)),
-            ("top_p 0.9", sampled(|s| s.top_p = 0.9)),
-            ("top_p 0.999", sampled(|s| s.top_p = 0.999)),
-            (
-                "all",
-                sampled(|s| {
-                    s.temperature = 0.8;
-                    s.top_k = 50;
-                    s.top_p = 0.9;
-                    s.min_p = 0.05;
-                }),
-            ),
-        ] {
-            let start = std::time::Instant::now();
-            let mut sum = 0;
-            for i in 0..200 {
-                let all = Distribution::new(&mut logits.clone(), &sampling, &[], 0, &[]).expect("weights");
-                sum += all.draw((f64::from(i) + 0.5) / 200.0);
-            }
-            eprintln!(
-                "{name}: {:.0} us ({sum})",
-                start.elapsed().as_secs_f64() * 1e6 / 200.0
-            );
-        }
-    }
 }
