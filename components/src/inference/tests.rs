@@ -77,7 +77,6 @@ fn write(
 }
 
 #[test]
-#[ignore = "until attention over cached rows is computed row by row"]
 fn results_depend_neither_on_the_batch_nor_on_the_order() {
     let bench = bench();
     let (model, other) = (open(&bench, "model"), open(&bench, "other"));
