@@ -7,8 +7,11 @@ use std::fs;
 
 /// Scores of every kind that can be cut; the model is trained hardly at all.
 fn scored() -> String {
-    let trained = experiment().replace("steps = 60", "steps = 2");
-    assert!(trained.contains("steps = 2"));
+    let trained = experiment().replace("steps = 60", "steps = 2").replace(
+        "hidden_size = 32",
+        "hidden_size = 32, max_position_embeddings = 40",
+    );
+    assert!(trained.contains("steps = 2") && trained.contains("embeddings = 40"));
     trained
         + r#"
 [steps.blocks]
@@ -28,17 +31,41 @@ data = "@tokens.train"
 teacher = "@model"
 reference = "@model"
 batch_size = 2
+[steps.texts]
+use = "score.logprobs"
+data = "@pool"
+model = "@model"
+tokens = true
+batch_size = 1
+[steps.answers]
+use = "score.logprobs"
+data = "@pool"
+model = "@model"
+prefix = "{{ text[:9] }} "
+continuation = "{{ text[9:30] }}"
+batch_size = 1
+[steps.vectors]
+use = "embed.text"
+corpus = "@pool"
+model = "@model"
+truncate = true
+batch_size = 1
 [steps.chance]
 use = "score.random"
 data = "@tokens.train"
 "#
 }
 
-const SCORES: [&str; 3] = ["score.logprobs", "score.miniplm", "score.random"];
+const SCORES: [&str; 4] = ["score.logprobs", "score.miniplm", "score.random", "embed.text"];
 
 /// The same with every score in `shards` pieces.
 fn cut(shards: u32) -> String {
-    scored().replace("use = \"score.", &format!("shards = {shards}\nuse = \"score."))
+    let mut text = scored();
+    for component in ["score.", "embed."] {
+        let used = format!("use = \"{component}");
+        text = text.replace(&used, &format!("shards = {shards}\n{used}"));
+    }
+    text
 }
 
 fn lab() -> Lab {
@@ -77,7 +104,7 @@ fn any_number_of_shards_leaves_the_same_bytes() {
         let file = format!("cut-{shards}.toml");
         lab.write(&file, cut(shards));
         // How the work is cut is no part of what was asked for.
-        assert_eq!(lab.lyceum(&["run", &file]).exits(0).cached().len(), 8);
+        assert_eq!(lab.lyceum(&["run", &file]).exits(0).cached().len(), 11);
         forget_scores(&lab);
         let plan = lab.lyceum(&["plan", &file]).exits(0);
         assert!(
