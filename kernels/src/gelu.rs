@@ -70,10 +70,10 @@ impl Operation<1> for Gelu {
 }
 
 /// `2 √(2/π)`: half of one plus a tanh is the logistic function of twice its argument.
-const DOUBLED_ROOT: f32 = 1.595_769_1;
+const DOUBLED_ROOT: f32 = std::f32::consts::FRAC_2_SQRT_PI * std::f32::consts::SQRT_2;
 
 /// `1 / √(2π)`.
-const DENSITY: f32 = 0.398_942_28;
+const DENSITY: f32 = 0.5 * std::f32::consts::FRAC_2_SQRT_PI * std::f32::consts::FRAC_1_SQRT_2;
 
 vectorised! {
     fn forward<FMA>(value: &mut [f32], x: &[f32], kind: Gelu) {

@@ -20,6 +20,9 @@ pub(crate) use outputs_first::dots;
 /// Outputs of one task.
 const TILE: usize = 64;
 
+/// Outputs of one task of a single row with inputs first: their weights then lie in long runs.
+const WIDE: usize = 512;
+
 /// Rows whose sums are held in registers at once.
 const ROWS: usize = 4;
 
@@ -112,9 +115,15 @@ pub(crate) fn flex_row_linear(
     let mut values = vec![0.0; n * v];
     let target = Shared::new(&mut values);
     let (x, bias) = (x.storage(), bias.storage());
+    // Where inputs come first an output's sum does not depend on how outputs are cut into tasks.
+    let width = if orientation == Orientation::InputsFirst && n == 1 {
+        WIDE
+    } else {
+        TILE
+    };
     let tile = |tile: usize| {
-        let start = tile * TILE;
-        let outputs = (start, TILE.min(v - start));
+        let start = tile * width;
+        let outputs = (start, width.min(v - start));
         match (orientation, Weights::of(&w)) {
             (Orientation::InputsFirst, Weights::F32(w)) => {
                 inputs_first::tile_f32(target, Product { x, w, bias, n, k, v }, outputs);
@@ -130,7 +139,7 @@ pub(crate) fn flex_row_linear(
             }
         }
     };
-    let tiles = v.div_ceil(TILE);
+    let tiles = v.div_ceil(width);
     if n * k * v < PARALLEL {
         (0..tiles).for_each(tile);
     } else {

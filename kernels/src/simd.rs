@@ -128,7 +128,7 @@ fn polynomial<const FMA: bool, const N: usize>(coefficients: [f32; N], x: f32) -
 #[inline(always)]
 pub(crate) fn erf<const FMA: bool>(x: f32) -> f32 {
     const SMALL: [f32; 7] = [
-        1.128_379_2,
+        std::f32::consts::FRAC_2_SQRT_PI,
         -0.376_126_26,
         0.112_835_97,
         -0.026_854_33,

@@ -42,13 +42,8 @@ fn tile<V: Vector, W: Weight>(target: Shared, product: Product<W>, (first, count
     let Product { x, w, bias, n, k, v } = product;
     // SAFETY: the target is `[n, v]`, and these outputs are this task's own.
     let row = |i: usize| unsafe { target.slice(i * v + first, count) };
-    if count == TILE && n <= ROWS {
-        // SAFETY: the tile lies in the weights, `[k, v]`.
-        let weights = |i: usize| {
-            prefetch(w, (i + AHEAD) * v + first, TILE);
-            unsafe { w.as_ptr().add(i * v + first) }
-        };
-        rows::<V, W>(n, x, k, 0..k, weights, row);
+    if n == 1 {
+        stream::<V, W>(row(0), &x[..k], w, v, first);
     } else {
         let mut panel = [[0.0; TILE]; PANEL];
         for start in (0..k).step_by(PANEL) {
@@ -71,6 +66,61 @@ fn tile<V: Vector, W: Weight>(target: Shared, product: Product<W>, (first, count
                 .for_each(|(value, bias)| *value += bias);
         }
     }
+}
+
+/// One row's outputs from `first` on: the weights of several inputs pass by at once, each in a long run.
+#[inline(always)]
+fn stream<V: Vector, W: Weight>(target: &mut [f32], x: &[f32], w: &[W], v: usize, first: usize) {
+    /// Inputs at once.
+    const INPUTS: usize = 8;
+    let count = target.len();
+    let whole = count - count % LANES;
+    let mut input = 0;
+    while input < x.len() {
+        let inputs = INPUTS.min(x.len() - input);
+        let weights = |i: usize| &w[(input + i) * v + first..][..count];
+        if inputs == INPUTS {
+            let weights: [&[W]; INPUTS] = std::array::from_fn(weights);
+            let values: [f32; INPUTS] = std::array::from_fn(|i| x[input + i]);
+            // SAFETY: every run of weights is as long as the target.
+            unsafe {
+                let values = values.map(V::splat);
+                for column in (0..whole).step_by(LANES) {
+                    let place = target.as_mut_ptr().add(column);
+                    let mut sum = V::load(place);
+                    for i in 0..INPUTS {
+                        sum = sum.add_product(values[i], W::load::<V>(weights[i].as_ptr().add(column)));
+                    }
+                    sum.store(place);
+                }
+            }
+        } else {
+            for i in 0..inputs {
+                // SAFETY: as above.
+                unsafe {
+                    let (value, weights) = (V::splat(x[input + i]), weights(i).as_ptr());
+                    for column in (0..whole).step_by(LANES) {
+                        let place = target.as_mut_ptr().add(column);
+                        V::load(place)
+                            .add_product(value, W::load::<V>(weights.add(column)))
+                            .store(place);
+                    }
+                }
+            }
+        }
+        for i in 0..inputs {
+            for (target, w) in target[whole..].iter_mut().zip(&weights(i)[whole..]) {
+                *target = multiply_add_one::<V>(x[input + i], w.wide(), *target);
+            }
+        }
+        input += inputs;
+    }
+}
+
+/// `a · b + c` as the vectors take it.
+#[inline(always)]
+fn multiply_add_one<V: Vector>(a: f32, b: f32, c: f32) -> f32 {
+    V::splat(c).add_product(V::splat(a), V::splat(b)).lanes()[0]
 }
 
 /// Adds the products of these inputs to the outputs of `n` rows, in groups. `weights` points to a tile's width.
