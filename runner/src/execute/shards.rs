@@ -74,7 +74,7 @@ fn one(planned: &Planned, store: &Store, context: &Context, shard: Shard, done: 
     Ok(noted)
 }
 
-fn keep(begun: &PathBuf, done: &Path, noted: &Noted) -> std::io::Result<()> {
+fn keep(begun: &Path, done: &Path, noted: &Noted) -> std::io::Result<()> {
     disk::write(&begun.join(NOTED), serde_json::to_vec(noted)?)?;
     sync_tree(begun)?;
     disk::rename(begun, done)
