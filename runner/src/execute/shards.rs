@@ -6,7 +6,7 @@ use crate::plan::Planned;
 use crate::store::{Store, sync_tree};
 use lyceum_components::context::make_folder;
 use lyceum_components::{Context, Error, Result, Shard, disk};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// What a finished shard cost, inside its folder.
