@@ -38,7 +38,9 @@ impl Distribution {
         penalise(logits_v, sampling.repetition_penalty as f32, history);
         forbid_repeats(logits_v, sampling.no_repeat_ngram, history);
         if drawn < sampling.min_tokens {
-            ends.iter().for_each(|&id| set(logits_v, id, f32::NEG_INFINITY));
+            for &id in ends {
+                set(logits_v, id, f32::NEG_INFINITY);
+            }
         }
         let most = logits_v.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         if most == f32::NEG_INFINITY {
@@ -185,9 +187,9 @@ fn penalise(logits_v: &mut [f32], penalty: f32, history: &[u32]) {
     let before = |id: u32| Some((id, penalised(*logits_v.get(id as usize)?)));
     // All are computed before any is set, so that a token that occurs twice is penalised once.
     let changed: Vec<(u32, f32)> = history.iter().filter_map(|&id| before(id)).collect();
-    changed
-        .into_iter()
-        .for_each(|(id, logit)| set(logits_v, id, logit));
+    for (id, logit) in changed {
+        set(logits_v, id, logit);
+    }
 }
 
 /// Forbids every token that would make the last `n` tokens ones that occurred before.

@@ -248,7 +248,9 @@ fn surprise(
     let prompt = &prompts(model)[..1];
     let texts = write(generator, prompt, sampling, TEXTS).expect("texts");
     let mut counts = vec![0.0; 300];
-    texts.iter().for_each(|text| counts[text.ids[0] as usize] += 1.0);
+    for text in &texts {
+        counts[text.ids[0] as usize] += 1.0;
+    }
     let expected: Vec<f64> = (0..300).map(|id| p(id) * f64::from(TEXTS)).collect();
     let mut sum = 0.0;
     let mut cells = 0.0;
