@@ -1,5 +1,7 @@
 //! How long a model takes to load, and how much memory at its peak: `load_model FOLDER [f32|bf16|f64]`.
 
+#![allow(clippy::print_stdout, reason = "a bench talks")]
+
 use lyceum_components::inference::LanguageModel;
 use lyceum_components::{Device, Precision};
 use std::path::Path;

@@ -117,7 +117,10 @@ impl Weights {
         })?;
         let start = size_of::<u64>() + header;
         let number = self.files.len();
-        for (name, info) in metadata.tensors() {
+        for name in metadata.offset_keys() {
+            let Some(info) = metadata.info(&name) else {
+                continue;
+            };
             let (from, to) = info.data_offsets;
             let entry = Entry {
                 file: number,
