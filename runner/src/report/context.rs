@@ -150,6 +150,15 @@ fn tables(data: &RunData, name_the_run: bool) -> Vec<Value> {
     all
 }
 
+/// A figure as tables show it: counts from a thousand on without decimals.
+fn figure(value: f64) -> String {
+    if value.fract() == 0.0 && value.abs() >= 1000.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.4}")
+    }
+}
+
 fn pivot(
     title: &str,
     table: &TableData,
@@ -171,7 +180,8 @@ fn pivot(
         let error = row
             .standard_error
             .map_or(String::new(), |error| format!(" ± {error:.4}"));
-        cells.insert((row.variant.clone(), name), format!("{:.4}{error}", row.value));
+        let value = figure(row.value);
+        cells.insert((row.variant.clone(), name), format!("{value}{error}"));
     }
     if columns.is_empty() {
         return None;

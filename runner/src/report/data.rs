@@ -1,6 +1,6 @@
 //! What a run left behind, read into memory.
 
-use super::tables::{InstancesOf, read_curve, read_table};
+use super::tables::{CURVE, InstancesOf, read_curve, read_table};
 use crate::claims::Measured;
 use crate::execute::{RunFolder, RunRecord, StepRecord};
 use crate::spec::{Claim, Experiment, Report, metric_parts};
@@ -162,6 +162,8 @@ impl RunData {
                 self.tables
                     .push(read_table(&path, id, Some(&wanted)).map_err(text)?);
             }
+            // A model that was loaded, made or exported has no curve.
+            Kind::Model if !path.join(CURVE).exists() => {}
             Kind::Model => self.curves.push(read_curve(&path, id, details).map_err(text)?),
             Kind::Selection => self.selections.push(Chosen { step: id, details }),
             _ => {}

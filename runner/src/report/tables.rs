@@ -95,8 +95,11 @@ fn read_instances(
     Ok(all)
 }
 
+/// Where a trained model keeps its curve.
+pub(super) const CURVE: &str = "metrics.parquet";
+
 pub(super) fn read_curve(path: &Path, step: String, details: Value) -> Result<Curve, ReportError> {
-    let frame = Frame::read(&path.join("metrics.parquet"))?;
+    let frame = Frame::read(&path.join(CURVE))?;
     let (split, metric) = (frame.text("split")?, frame.text("metric")?);
     let (tokens, value) = (frame.number("tokens")?, frame.number("value")?);
     let mut points: BTreeMap<(String, String), Vec<(f64, f64)>> = BTreeMap::new();
