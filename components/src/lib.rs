@@ -46,5 +46,7 @@ pub use burn::tensor::Device;
 pub use component::{Component, Descriptor, Estimate, Output, Seeding, Sharding, Size, Sizes};
 pub use context::{Bar, Cancel, Context, Precision, Services, Shard};
 pub use error::{Error, Result};
+#[cfg(feature = "cuda")]
+pub use lyceum_kernels::cuda;
 pub use reference::{FilePath, FolderPath, Ref, Refs, TaskPath};
 pub use registry::{COMPONENTS, find};

@@ -162,7 +162,7 @@ fn prepare(found: &Found, options: &Options) -> std::result::Result<Ready, Vec<P
     let stored = read(&baseline, name).map_err(|e| problems::of_mistakes(&e))?;
     let device = device::choose(&resolved.runtime.device).map_err(|error| {
         vec![Problem {
-            code: "no_device".into(),
+            code: error.code.into(),
             place: Place::start(found.file.clone()),
             message: error.to_string(),
             hint: Some(error.hint),

@@ -3,7 +3,7 @@
 use super::load::home_here;
 use super::{Format, print};
 use crate::Exit;
-use crate::device::{Cuda, choose, cpu_name, threads};
+use crate::device::{Cuda, Lack, choose, cpu_name, threads};
 use crate::units::{bytes, number};
 use lyceum_components::disk;
 use lyceum_components::machine::matrix_rate;
@@ -64,7 +64,10 @@ fn examine() -> Value {
         "cuda": {
             "ready": missing.is_empty(),
             "gpus": cuda.gpus,
-            "missing": missing.iter().map(|(what, how)| json!({ "what": what, "how": how })).collect::<Vec<_>>(),
+            "driver": cuda.driver,
+            "nvrtc": cuda.nvrtc,
+            "headers": cuda.headers,
+            "missing": missing.iter().map(|Lack { code, what, how }| json!({ "code": code, "what": what, "how": how })).collect::<Vec<_>>(),
         },
     })
 }
@@ -149,6 +152,15 @@ fn text(found: &Value) -> String {
         for missing in cuda["missing"].as_array().into_iter().flatten() {
             let part = |key: &str| missing[key].as_str().unwrap_or_default().to_owned();
             line("", format!("- {}: {}", part("what"), part("how")));
+        }
+        for (name, key) in [
+            ("driver", "driver"),
+            ("compiler", "nvrtc"),
+            ("headers", "headers"),
+        ] {
+            if let Some(file) = cuda[key].as_str() {
+                line("", format!("- found: the {name}, `{file}`"));
+            }
         }
     }
     out
