@@ -17,6 +17,7 @@ mod attention;
 mod cross_entropy;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+mod exp;
 mod flex;
 mod gelu;
 mod layer_norm;
@@ -35,6 +36,7 @@ pub use adamw::{AdamW, adamw_step};
 pub use append::append;
 pub use attention::{Mask, Row, attention};
 pub use cross_entropy::{CrossEntropy, linear_cross_entropy, linear_nll};
+pub use exp::exponentials;
 pub use gelu::{Gelu, gelu};
 pub use layer_norm::layer_norm;
 pub use linear::linear;

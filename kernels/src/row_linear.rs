@@ -7,7 +7,6 @@ use rayon::prelude::*;
 
 use crate::flex::{self, Plain};
 use crate::linear;
-use crate::matrix::Shared;
 use crate::weights::Weights;
 
 mod inputs_first;
@@ -17,14 +16,8 @@ mod tests;
 
 pub(crate) use outputs_first::dots;
 
-/// Outputs of one task.
+/// Outputs of one task of outputs first.
 const TILE: usize = 64;
-
-/// Outputs of one task of a single row with inputs first: their weights then lie in long runs.
-const WIDE: usize = 512;
-
-/// Rows whose sums are held in registers at once.
-const ROWS: usize = 4;
 
 /// Multiply-adds from which the product is worth several threads.
 const PARALLEL: usize = 1 << 18;
@@ -39,7 +32,7 @@ pub enum Orientation {
 }
 
 /// `x · w + b`, or `x · wᵀ + b` for outputs first. Each row's bytes are the same whatever the number of rows and threads:
-/// one output is always added up in the same order. The weights are f32 or bfloat16. The result lies outside the graph.
+/// an output is always added up in the same order. The weights are f32 or bfloat16. The result lies outside the graph.
 ///
 /// # Shapes
 /// `x_nk`: `[n, k]`, `w`: `[k, v]` or `[v, k]`, `bias_v`: `[v]`; the result is `[n, v]`.
@@ -99,7 +92,14 @@ struct Product<'a, W> {
     v: usize,
 }
 
-/// The fused body: one task a tile of outputs.
+impl<W> Product<'_, W> {
+    /// Whether it is worth several threads.
+    fn is_large(&self) -> bool {
+        self.n * self.k * self.v >= PARALLEL
+    }
+}
+
+/// The fused body.
 pub(crate) fn flex_row_linear(
     x: &FlexTensor,
     w: &FlexTensor,
@@ -113,37 +113,29 @@ pub(crate) fn flex_row_linear(
         Orientation::OutputsFirst => rows,
     };
     let mut values = vec![0.0; n * v];
-    let target = Shared::new(&mut values);
     let (x, bias) = (x.storage(), bias.storage());
-    // Where inputs come first an output's sum does not depend on how outputs are cut into tasks.
-    let width = if orientation == Orientation::InputsFirst && n == 1 {
-        WIDE
-    } else {
-        TILE
-    };
-    let tile = |tile: usize| {
-        let start = tile * width;
-        let outputs = (start, width.min(v - start));
-        match (orientation, Weights::of(&w)) {
-            (Orientation::InputsFirst, Weights::F32(w)) => {
-                inputs_first::tile_f32(target, Product { x, w, bias, n, k, v }, outputs);
-            }
-            (Orientation::InputsFirst, Weights::Bf16(w)) => {
-                inputs_first::tile_bf16(target, Product { x, w, bias, n, k, v }, outputs);
-            }
-            (Orientation::OutputsFirst, Weights::F32(w)) => {
-                outputs_first::tile_f32(target, Product { x, w, bias, n, k, v }, outputs);
-            }
-            (Orientation::OutputsFirst, Weights::Bf16(w)) => {
-                outputs_first::tile_bf16(target, Product { x, w, bias, n, k, v }, outputs);
-            }
+    match (orientation, Weights::of(&w)) {
+        (Orientation::InputsFirst, Weights::F32(w)) => {
+            inputs_first::multiply(&mut values, Product { x, w, bias, n, k, v });
         }
-    };
-    let tiles = v.div_ceil(width);
-    if n * k * v < PARALLEL {
-        (0..tiles).for_each(tile);
-    } else {
-        (0..tiles).into_par_iter().for_each(tile);
+        (Orientation::InputsFirst, Weights::Bf16(w)) => {
+            inputs_first::multiply(&mut values, Product { x, w, bias, n, k, v });
+        }
+        (Orientation::OutputsFirst, Weights::F32(w)) => {
+            outputs_first::multiply(&mut values, Product { x, w, bias, n, k, v });
+        }
+        (Orientation::OutputsFirst, Weights::Bf16(w)) => {
+            outputs_first::multiply(&mut values, Product { x, w, bias, n, k, v });
+        }
     }
     flex::tensor(values, Shape::new([n, v]))
+}
+
+/// Runs tasks `0..count`, on all threads where they are worth it.
+fn run(count: usize, parallel: bool, task: impl Fn(usize) + Send + Sync) {
+    if parallel {
+        (0..count).into_par_iter().for_each(task);
+    } else {
+        (0..count).for_each(task);
+    }
 }

@@ -184,23 +184,21 @@ pub(crate) fn sum_lanes(mut lanes: [f32; LANES]) -> f32 {
     lanes[0]
 }
 
-/// Asks for `count` elements from `start` on to be brought near; what lies beyond the data is passed over.
+/// Asks for `count` elements to be brought near. They need not exist: a prefetch of any address is harmless.
 #[inline(always)]
-pub(crate) fn prefetch<T>(data: &[T], start: usize, count: usize) {
+pub(crate) fn prefetch<T>(from: *const T, count: usize) {
     #[cfg(target_arch = "x86_64")]
-    if start + count <= data.len() {
+    {
         /// Bytes of a cache line.
         const LINE: usize = 64;
         for line in 0..(count * size_of::<T>()).div_ceil(LINE) {
-            // SAFETY: the address lies in the data (and a prefetch of any address is harmless).
-            unsafe {
-                let address = data.as_ptr().add(start).cast::<i8>().add(line * LINE);
-                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address);
-            }
+            let address = from.cast::<i8>().wrapping_add(line * LINE);
+            // SAFETY: nothing is read.
+            unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address) };
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (data, start, count);
+    let _ = (from, count);
 }
 
 /// The greatest of `x`; NaN are passed over (they come through the exponentials).

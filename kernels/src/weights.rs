@@ -31,7 +31,7 @@ impl<'a> Weights<'a> {
 }
 
 /// One element.
-pub(crate) trait Weight: Copy {
+pub(crate) trait Weight: Copy + Send + Sync {
     /// Its value, exactly.
     fn wide(self) -> f32;
 

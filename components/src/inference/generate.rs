@@ -150,7 +150,8 @@ impl<'a> Generator<'a> {
             if active.is_empty() {
                 return Ok(all.into_iter().flatten().collect());
             }
-            for (number, generated) in desk.step(&active)? {
+            // Among the threads that share its products, a step need not wake them for each.
+            for (number, generated) in rayon::scope(|_| desk.step(&active))? {
                 all[number] = Some(generated);
             }
             done(active.len() as u64)?;

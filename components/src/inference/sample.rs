@@ -5,6 +5,7 @@
 
 use super::Sampling;
 use crate::{Error, Result};
+use lyceum_kernels::exponentials;
 use std::cmp::Ordering;
 
 /// Probabilities of the next token, up to a common factor: those of the ids that the rules leave, ascending.
@@ -62,8 +63,9 @@ impl Distribution {
         let most = f64::from(most / temperature);
         let kept = || logits_v.iter().enumerate().filter(|(_, logit)| **logit >= least);
         let ids: Vec<u32> = kept().map(|(id, _)| id as u32).collect();
-        let weight = |logit: f32| (f64::from(logit / temperature) - most).exp();
-        let weights: Vec<f64> = kept().map(|(_, logit)| weight(*logit)).collect();
+        let exponent = |logit: f32| f64::from(logit / temperature) - most;
+        let mut weights: Vec<f64> = kept().map(|(_, logit)| exponent(*logit)).collect();
+        exponentials(&mut weights);
         Self::from_weights(ids, weights)
     }
 

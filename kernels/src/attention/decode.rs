@@ -18,7 +18,7 @@ use crate::simd::{LANES, Vector, with_vectors};
 const PARALLEL: usize = 1 << 18;
 
 /// Keys whose scores are taken side by side.
-const KEYS: usize = 4;
+const KEYS: usize = LANES;
 
 /// The keys or values of one head that a query sees.
 #[derive(Clone, Copy)]
@@ -27,7 +27,6 @@ struct Seen<'a> {
     data: &'a [f32],
     /// From one key to the next.
     stride: usize,
-    keys: usize,
 }
 
 impl<'a> Seen<'a> {
@@ -52,7 +51,6 @@ pub(super) fn forward(attention: &Attention, sizes: Sizes, values: &mut [f32], [
         let [k, v] = [k, v].map(|data| Seen {
             data: &data[first..],
             stride: g * d,
-            keys: end - start,
         });
         scores.resize(end - start, 0.0);
         for head in group * (h / g)..(group + 1) * (h / g) {
@@ -78,17 +76,15 @@ pub(super) fn forward(attention: &Attention, sizes: Sizes, values: &mut [f32], [
 with_vectors! {
     /// `scale · q · k` for every key.
     fn take_scores<V>(scores: &mut [f32], q: &[f32], k: Seen, scale: f32) {
-        let whole = k.keys - k.keys % KEYS;
-        for key in (0..whole).step_by(KEYS) {
-            let keys: [&[f32]; KEYS] = std::array::from_fn(|i| k.key(key + i, q.len()));
-            let [dots] = dots::<V, 1, KEYS, f32>([q], keys);
-            for i in 0..KEYS {
-                scores[key + i] = scale * dots[i];
+        for (group, scores) in scores.chunks_mut(KEYS).enumerate() {
+            let mut keys = [q; KEYS];
+            for (i, key) in keys.iter_mut().enumerate().take(scores.len()) {
+                *key = k.key(group * KEYS + i, q.len());
             }
-        }
-        for key in whole..k.keys {
-            let [[dot]] = dots::<V, 1, 1, f32>([q], [k.key(key, q.len())]);
-            scores[key] = scale * dot;
+            let [dots] = dots::<V, 1, KEYS, f32>([q], keys);
+            for i in 0..scores.len() {
+                scores[i] = scale * dots[i];
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Weights `[k, v]`: a tile's sums stay in registers while its columns of weights pass by.
+//! Weights `[k, v]`. The inputs are cut into parts, whose sums are taken one by one and then added in order: so a single row
+//! reads its weights in one long run a part, and several rows hold a tile's sums in registers while its weights pass by.
 
 // See `simd`.
 #![allow(clippy::inline_always)]
@@ -7,187 +8,243 @@
 
 use std::ops::Range;
 
-use burn::tensor::bf16;
-
-use super::{Product, ROWS, TILE};
+use super::{Product, run};
 use crate::matrix::Shared;
-use crate::simd::{LANES, Vector, prefetch, with_vectors};
+use crate::simd::{LANES, Vector, prefetch, vectorised, with_vectors};
 use crate::weights::Weight;
 
-/// Inputs whose weights are laid side by side before several groups of rows use them (16 KiB).
-const PANEL: usize = 64;
-
-/// Inputs by which reading runs ahead: their weights lie far apart, where the processor does not look by itself.
-const AHEAD: usize = 16;
+/// Inputs of a part.
+const PART: usize = 64;
 
 /// Vectors of a tile.
-const VECTORS: usize = TILE / LANES;
+const VECTORS: usize = 3;
 
-with_vectors! {
-    /// The outputs `(first, count)` of every row.
-    pub(super) fn tile_f32<V>(target: Shared, product: Product<f32>, outputs: (usize, usize)) {
-        tile::<V, f32>(target, product, outputs);
-    }
-}
+/// Rows whose sums are held in registers at once, where there are enough of them.
+const ROWS: usize = 8;
 
-with_vectors! {
-    /// As above.
-    pub(super) fn tile_bf16<V>(target: Shared, product: Product<bf16>, outputs: (usize, usize)) {
-        tile::<V, bf16>(target, product, outputs);
-    }
-}
-
-#[inline(always)]
-fn tile<V: Vector, W: Weight>(target: Shared, product: Product<W>, (first, count): (usize, usize)) {
-    let Product { x, w, bias, n, k, v } = product;
-    // SAFETY: the target is `[n, v]`, and these outputs are this task's own.
-    let row = |i: usize| unsafe { target.slice(i * v + first, count) };
+/// Fills `values`, `[n, v]`, which are zeros.
+pub(super) fn multiply<W: Weight>(values: &mut [f32], product: Product<W>) {
+    let Product { n, k, v, .. } = product;
     if n == 1 {
-        stream::<V, W>(row(0), &x[..k], w, v, first);
+        return one_row(values, product);
+    }
+    // Row by row beside each other, so that an input's values lie in one place.
+    let x: Vec<f32> = (0..k)
+        .flat_map(|i| (0..n).map(move |row| product.x[row * k + i]))
+        .collect();
+    let product = Product { x: &x, ..product };
+    let target = Shared::new(values);
+    // An output's sum does not depend on how the outputs are cut.
+    let blocks = if product.is_large() {
+        2 * rayon::current_num_threads()
     } else {
-        let mut panel = [[0.0; TILE]; PANEL];
-        for start in (0..k).step_by(PANEL) {
-            let inputs = start..k.min(start + PANEL);
-            for (panel, i) in panel.iter_mut().zip(inputs.clone()) {
-                prefetch(w, (i + AHEAD) * v + first, count);
-                for (panel, w) in panel.iter_mut().zip(&w[i * v + first..][..count]) {
-                    *panel = w.wide();
-                }
+        1
+    };
+    let width = v.div_ceil(VECTORS * LANES).div_ceil(blocks) * VECTORS * LANES;
+    run(v.div_ceil(width.max(1)), product.is_large(), |index| {
+        let first = index * width;
+        block(target, product, first..v.min(first + width));
+    });
+}
+
+/// A single row: every part is a task.
+fn one_row<W: Weight>(values: &mut [f32], product: Product<W>) {
+    let Product { k, v, bias, .. } = product;
+    let parts = k.div_ceil(PART);
+    let mut sums = vec![0.0; parts * v];
+    let shared = Shared::new(&mut sums);
+    run(parts, product.is_large(), |index| {
+        let first = index * PART;
+        // SAFETY: a part's own sums.
+        let sums = unsafe { shared.slice(index * v, v) };
+        stream(sums, product, first..k.min(first + PART));
+    });
+    add_parts(values, &sums, bias);
+}
+
+vectorised! {
+    /// The sum of all parts and the bias.
+    fn add_parts<FMA>(values: &mut [f32], sums: &[f32], bias: &[f32]) {
+        for sums in sums.chunks_exact(values.len().max(1)) {
+            for (value, sum) in values.iter_mut().zip(sums) {
+                *value += sum;
             }
-            rows::<V, f32>(n, x, k, inputs, |i| panel[i - start].as_ptr(), row);
+        }
+        for (value, bias) in values.iter_mut().zip(bias) {
+            *value += bias;
         }
     }
-    if !bias.is_empty() {
-        let bias = &bias[first..first + count];
-        for i in 0..n {
-            row(i)
-                .iter_mut()
-                .zip(bias)
-                .for_each(|(value, bias)| *value += bias);
+}
+
+with_vectors! {
+    /// Adds the products of these inputs to `sums`, one for each output.
+    fn stream<V, W: Weight>(sums: &mut [f32], product: Product<W>, inputs: Range<usize>) {
+        /// Inputs at once: each sum is then loaded and stored once for all of them.
+        const INPUTS: usize = 8;
+        let (x, w) = (&product.x[inputs.clone()], &product.w[inputs.start * product.v..]);
+        let eights = x.len() / INPUTS;
+        for i in 0..eights {
+            add_inputs::<V, INPUTS, W>(sums, &x[i * INPUTS..], &w[i * INPUTS * product.v..]);
+        }
+        for i in eights * INPUTS..x.len() {
+            add_inputs::<V, 1, W>(sums, &x[i..], &w[i * product.v..]);
+        }
+    }
+}
+
+/// Adds the products of `I` inputs, whose weights lie one after the other.
+#[inline(always)]
+fn add_inputs<V: Vector, const I: usize, W: Weight>(sums: &mut [f32], x: &[f32], w: &[W]) {
+    let v = sums.len();
+    let (x, w) = (&x[..I], &w[..I * v]);
+    let whole = v - v % LANES;
+    let mut values = [V::splat(0.0); I];
+    for i in 0..I {
+        values[i] = V::splat(x[i]);
+    }
+    for column in (0..whole).step_by(LANES) {
+        // SAFETY: a vector lies at `column` in `sums` and in every input's `v` weights.
+        unsafe {
+            let place = sums.as_mut_ptr().add(column);
+            let mut sum = V::load(place);
+            for i in 0..I {
+                sum = sum.add_product(values[i], W::load::<V>(w.as_ptr().add(i * v + column)));
+            }
+            sum.store(place);
+        }
+    }
+    for column in whole..v {
+        for i in 0..I {
+            let sum = V::splat(sums[column]).add_product(values[i], V::splat(w[i * v + column].wide()));
+            sums[column] = sum.lanes()[0];
         }
     }
 }
 
-/// One row's outputs from `first` on: the weights of several inputs pass by at once, each in a long run.
-#[inline(always)]
-fn stream<V: Vector, W: Weight>(target: &mut [f32], x: &[f32], w: &[W], v: usize, first: usize) {
-    /// Inputs at once.
-    const INPUTS: usize = 8;
-    let count = target.len();
-    let whole = count - count % LANES;
-    let mut input = 0;
-    while input < x.len() {
-        let inputs = INPUTS.min(x.len() - input);
-        let weights = |i: usize| &w[(input + i) * v + first..][..count];
-        if inputs == INPUTS {
-            let weights: [&[W]; INPUTS] = std::array::from_fn(weights);
-            let values: [f32; INPUTS] = std::array::from_fn(|i| x[input + i]);
-            // SAFETY: every run of weights is as long as the target.
-            unsafe {
-                let values = values.map(V::splat);
-                for column in (0..whole).step_by(LANES) {
-                    let place = target.as_mut_ptr().add(column);
-                    let mut sum = V::load(place);
-                    for i in 0..INPUTS {
-                        sum = sum.add_product(values[i], W::load::<V>(weights[i].as_ptr().add(column)));
-                    }
-                    sum.store(place);
-                }
-            }
-        } else {
-            for i in 0..inputs {
-                // SAFETY: as above.
-                unsafe {
-                    let (value, weights) = (V::splat(x[input + i]), weights(i).as_ptr());
-                    for column in (0..whole).step_by(LANES) {
-                        let place = target.as_mut_ptr().add(column);
-                        V::load(place)
-                            .add_product(value, W::load::<V>(weights.add(column)))
-                            .store(place);
-                    }
+with_vectors! {
+    /// All rows of these outputs; `x` is `[k, n]`. The tiles of one part of the inputs follow each other, so that their weights
+    /// lie in the same pages.
+    fn block<V, W: Weight>(target: Shared, product: Product<W>, outputs: Range<usize>) {
+        let Product { n, k, v, bias, .. } = product;
+        for first in (0..k).step_by(PART) {
+            let inputs = first..k.min(first + PART);
+            let mut output = outputs.start;
+            while output < outputs.end {
+                let left = outputs.end - output;
+                if V::MANY && left >= VECTORS * LANES {
+                    tile::<V, VECTORS, W>(target, product, &inputs, output);
+                    output += VECTORS * LANES;
+                } else if left >= LANES {
+                    tile::<V, 1, W>(target, product, &inputs, output);
+                    output += LANES;
+                } else {
+                    narrow::<V, W>(target, product, &inputs, output..outputs.end);
+                    output = outputs.end;
                 }
             }
         }
-        for i in 0..inputs {
-            for (target, w) in target[whole..].iter_mut().zip(&weights(i)[whole..]) {
-                *target = multiply_add_one::<V>(x[input + i], w.wide(), *target);
+        if !bias.is_empty() {
+            for i in 0..n {
+                // SAFETY: these outputs are this task's own.
+                let row = unsafe { target.slice(i * v + outputs.start, outputs.len()) };
+                row.iter_mut().zip(&bias[outputs.clone()]).for_each(|(value, bias)| *value += bias);
             }
         }
-        input += inputs;
     }
 }
 
-/// `a · b + c` as the vectors take it.
+/// Adds a part's products to `C` vectors of every row's outputs.
 #[inline(always)]
-fn multiply_add_one<V: Vector>(a: f32, b: f32, c: f32) -> f32 {
-    V::splat(c).add_product(V::splat(a), V::splat(b)).lanes()[0]
-}
-
-/// Adds the products of these inputs to the outputs of `n` rows, in groups. `weights` points to a tile's width.
-#[inline(always)]
-fn rows<'t, V: Vector, W: Weight>(
-    n: usize,
-    x: &[f32],
-    k: usize,
-    inputs: Range<usize>,
-    weights: impl Fn(usize) -> *const W,
-    target: impl Fn(usize) -> &'t mut [f32],
+fn tile<V: Vector, const C: usize, W: Weight>(
+    target: Shared,
+    product: Product<W>,
+    inputs: &Range<usize>,
+    output: usize,
 ) {
-    for start in (0..n).step_by(ROWS) {
-        let x = &x[start * k..];
-        let target = |i| target(start + i);
-        match n - start {
-            1 => group::<V, 1, W>(x, k, inputs.clone(), &weights, target),
-            2 => group::<V, 2, W>(x, k, inputs.clone(), &weights, target),
-            3 => group::<V, 3, W>(x, k, inputs.clone(), &weights, target),
-            _ => group::<V, ROWS, W>(x, k, inputs.clone(), &weights, target),
-        }
+    let mut row = 0;
+    while V::MANY && row + ROWS <= product.n {
+        rows::<V, ROWS, C, W>(target, product, inputs, output, row);
+        row += ROWS;
+    }
+    while row + 4 <= product.n {
+        rows::<V, 4, C, W>(target, product, inputs, output, row);
+        row += 4;
+    }
+    while row < product.n {
+        rows::<V, 1, C, W>(target, product, inputs, output, row);
+        row += 1;
     }
 }
 
+/// [`tile`] for `R` rows from `row` on.
 #[inline(always)]
-fn group<'t, V: Vector, const R: usize, W: Weight>(
-    x: &[f32],
-    k: usize,
-    inputs: Range<usize>,
-    weights: impl Fn(usize) -> *const W,
-    target: impl Fn(usize) -> &'t mut [f32],
+fn rows<V: Vector, const R: usize, const C: usize, W: Weight>(
+    target: Shared,
+    product: Product<W>,
+    inputs: &Range<usize>,
+    output: usize,
+    row: usize,
 ) {
-    let x: [&[f32]; R] = std::array::from_fn(|r| &x[r * k..][..k][inputs.clone()]);
-    let mut lanes = [[0.0; TILE]; R];
-    for (r, lanes) in lanes.iter_mut().enumerate() {
-        let target = target(r);
-        lanes[..target.len()].copy_from_slice(target);
-    }
-    // SAFETY: a tile's width of lanes and of weights lies at each place, and `x` holds one value for each input.
+    let Product { x, w, n, v, .. } = product;
+    let last = inputs.len() - 1;
+    let x = &x[inputs.start * n + row..][..last * n + R];
+    let tile = &w[inputs.start * v + output..][..last * v + C * LANES];
+    // The tile after this one lies beside it.
+    let ahead = if row == 0 { C * LANES } else { 0 };
+    let mut sums = [[V::splat(0.0); C]; R];
+    // SAFETY: `x` holds the rows' values of an input at every `n`, `tile` its weights at every `v`; the target is `[n, v]`,
+    // and these outputs are this task's own.
     unsafe {
-        let mut sums = [[V::splat(0.0); VECTORS]; R];
-        for r in 0..R {
-            for c in 0..VECTORS {
-                sums[r][c] = V::load(lanes[r].as_ptr().add(c * LANES));
+        for i in 0..=last {
+            let weights = tile.as_ptr().add(i * v);
+            if ahead > 0 {
+                prefetch(weights.wrapping_add(ahead), C * LANES);
             }
-        }
-        for (i, input) in inputs.enumerate() {
-            let weights = weights(input);
-            let mut w = [V::splat(0.0); VECTORS];
-            for c in 0..VECTORS {
-                w[c] = W::load::<V>(weights.add(c * LANES));
+            let mut vectors = [V::splat(0.0); C];
+            for c in 0..C {
+                vectors[c] = W::load::<V>(weights.add(c * LANES));
             }
             for r in 0..R {
-                let x = V::splat(*x[r].get_unchecked(i));
-                for c in 0..VECTORS {
-                    sums[r][c] = sums[r][c].add_product(x, w[c]);
+                let x = V::splat(*x.as_ptr().add(i * n + r));
+                for c in 0..C {
+                    sums[r][c] = sums[r][c].add_product(x, vectors[c]);
                 }
             }
         }
         for r in 0..R {
-            for c in 0..VECTORS {
-                sums[r][c].store(lanes[r].as_mut_ptr().add(c * LANES));
+            for c in 0..C {
+                let place = target
+                    .slice((row + r) * v + output + c * LANES, LANES)
+                    .as_mut_ptr();
+                V::load(place).add(sums[r][c]).store(place);
             }
         }
     }
-    for (r, lanes) in lanes.iter().enumerate() {
-        let target = target(r);
-        target.copy_from_slice(&lanes[..target.len()]);
+}
+
+/// [`tile`] for fewer outputs than a vector has lanes.
+#[inline(always)]
+fn narrow<V: Vector, W: Weight>(
+    target: Shared,
+    product: Product<W>,
+    inputs: &Range<usize>,
+    outputs: Range<usize>,
+) {
+    let Product { x, w, n, v, .. } = product;
+    for row in 0..n {
+        let mut sum = V::splat(0.0);
+        for i in inputs.clone() {
+            let mut weights = [0.0; LANES];
+            for (lane, w) in weights.iter_mut().zip(&w[i * v..][outputs.clone()]) {
+                *lane = w.wide();
+            }
+            // SAFETY: the array is as wide as a vector.
+            sum = sum.add_product(V::splat(x[i * n + row]), unsafe { V::load(weights.as_ptr()) });
+        }
+        // SAFETY: these outputs are this task's own.
+        let target = unsafe { target.slice(row * v + outputs.start, outputs.len()) };
+        for (target, sum) in target.iter_mut().zip(&sum.lanes()) {
+            *target += sum;
+        }
     }
 }

@@ -5,92 +5,110 @@
 // An index runs over several arrays of registers.
 #![allow(clippy::needless_range_loop)]
 
-use burn::tensor::bf16;
-
-use super::{Product, ROWS};
+use super::{Product, TILE, run};
 use crate::matrix::Shared;
-use crate::simd::{LANES, Vector, sum_lanes, with_vectors};
+use crate::simd::{LANES, Vector, prefetch, with_vectors};
 use crate::weights::Weight;
+
+/// Rows whose sums are held in registers at once.
+const ROWS: usize = 4;
 
 /// Outputs whose sums are held in registers at once.
 const OUTPUTS: usize = 4;
 
+/// Fills `values`, `[n, v]`.
+pub(super) fn multiply<W: Weight>(values: &mut [f32], product: Product<W>) {
+    let (v, target) = (product.v, Shared::new(values));
+    run(v.div_ceil(TILE), product.is_large(), |index| {
+        let first = index * TILE;
+        tile(target, product, (first, TILE.min(v - first)));
+    });
+}
+
 with_vectors! {
     /// The outputs `(first, count)` of every row.
-    pub(super) fn tile_f32<V>(target: Shared, product: Product<f32>, outputs: (usize, usize)) {
-        tile::<V, f32>(target, product, outputs);
-    }
-}
-
-with_vectors! {
-    /// As above.
-    pub(super) fn tile_bf16<V>(target: Shared, product: Product<bf16>, outputs: (usize, usize)) {
-        tile::<V, bf16>(target, product, outputs);
-    }
-}
-
-#[inline(always)]
-fn tile<V: Vector, W: Weight>(target: Shared, product: Product<W>, (first, count): (usize, usize)) {
-    for start in (0..product.n).step_by(ROWS) {
-        match product.n - start {
-            1 => rows::<V, 1, W>(target, product, start, (first, count)),
-            2 => rows::<V, 2, W>(target, product, start, (first, count)),
-            3 => rows::<V, 3, W>(target, product, start, (first, count)),
-            _ => rows::<V, ROWS, W>(target, product, start, (first, count)),
-        }
-    }
-}
-
-/// The tile's outputs of `R` rows from `start` on.
-#[inline(always)]
-fn rows<V: Vector, const R: usize, W: Weight>(
-    target: Shared,
-    product: Product<W>,
-    start: usize,
-    (first, count): (usize, usize),
-) {
-    let Product { x, w, bias, k, v, .. } = product;
-    let x: [&[f32]; R] = std::array::from_fn(|r| &x[(start + r) * k..][..k]);
-    // SAFETY: the target is `[n, v]`, and these outputs are this task's own.
-    let row = |r: usize| unsafe { target.slice((start + r) * v + first, count) };
-    let bias = |output: usize| bias.get(first + output).copied().unwrap_or(0.0);
-    let mut output = 0;
-    while output < count {
-        let weights = |o: usize| &w[(first + output + o) * k..][..k];
-        if output + OUTPUTS <= count {
-            let sums = dots::<V, R, OUTPUTS, W>(x, std::array::from_fn(weights));
-            for r in 0..R {
-                for o in 0..OUTPUTS {
-                    row(r)[output + o] = sums[r][o] + bias(output + o);
+    fn tile<V, W: Weight>(target: Shared, product: Product<W>, outputs: (usize, usize)) {
+        let Product { k, w, .. } = product;
+        let (first, count) = outputs;
+        for output in (first..first + count).step_by(OUTPUTS) {
+            if output + OUTPUTS <= first + count {
+                prefetch(w.as_ptr().wrapping_add((output + OUTPUTS) * k), OUTPUTS * k);
+                some::<V, OUTPUTS, W>(target, product, output);
+            } else {
+                for output in output..first + count {
+                    some::<V, 1, W>(target, product, output);
                 }
             }
-            output += OUTPUTS;
-        } else {
-            let sums = dots::<V, R, 1, W>(x, [weights(0)]);
-            for r in 0..R {
-                row(r)[output] = sums[r][0] + bias(output);
-            }
-            output += 1;
         }
     }
 }
 
-/// Every row's product with every output's weights; element `i` is added to lane `i % LANES`.
+/// `O` outputs from `output` on, of every row.
+#[inline(always)]
+fn some<V: Vector, const O: usize, W: Weight>(target: Shared, product: Product<W>, output: usize) {
+    let mut row = 0;
+    while row + ROWS <= product.n {
+        rows::<V, ROWS, O, W>(target, product, row, output);
+        row += ROWS;
+    }
+    while row < product.n {
+        rows::<V, 1, O, W>(target, product, row, output);
+        row += 1;
+    }
+}
+
+/// `R` rows from `row` on.
+#[inline(always)]
+fn rows<V: Vector, const R: usize, const O: usize, W: Weight>(
+    target: Shared,
+    product: Product<W>,
+    row: usize,
+    output: usize,
+) {
+    let Product { x, w, bias, k, v, .. } = product;
+    let (mut values, mut weights) = ([&x[..0]; R], [&w[..0]; O]);
+    for r in 0..R {
+        values[r] = &x[(row + r) * k..][..k];
+    }
+    for o in 0..O {
+        weights[o] = &w[(output + o) * k..][..k];
+    }
+    let sums = dots::<V, R, O, W>(values, weights);
+    for r in 0..R {
+        // SAFETY: the target is `[n, v]`, and these outputs are this task's own.
+        let target = unsafe { target.slice((row + r) * v + output, O) };
+        for o in 0..O {
+            target[o] = sums[r][o] + bias.get(output + o).copied().unwrap_or(0.0);
+        }
+    }
+}
+
+/// Every row's product with every output's weights; element `i` is added to lane `i % LANES`. At most `LANES` of them.
 #[inline(always)]
 pub(crate) fn dots<V: Vector, const R: usize, const O: usize, W: Weight>(
     x: [&[f32]; R],
     w: [&[W]; O],
 ) -> [[f32; O]; R] {
     let k = x[0].len();
+    for x in x {
+        assert_eq!(x.len(), k, "rows are equally long");
+    }
+    for w in w {
+        assert_eq!(w.len(), k, "one weight for each input");
+    }
     let whole = k - k % LANES;
     let mut sums = [[V::splat(0.0); O]; R];
     // SAFETY: every slice holds `k` values; the rests are as wide as a vector.
     unsafe {
         for start in (0..whole).step_by(LANES) {
+            let mut values = [V::splat(0.0); R];
+            for r in 0..R {
+                values[r] = V::load(x[r].as_ptr().add(start));
+            }
             for o in 0..O {
                 let w = W::load::<V>(w[o].as_ptr().add(start));
                 for r in 0..R {
-                    sums[r][o] = sums[r][o].add_product(V::load(x[r].as_ptr().add(start)), w);
+                    sums[r][o] = sums[r][o].add_product(values[r], w);
                 }
             }
         }
@@ -103,7 +121,24 @@ pub(crate) fn dots<V: Vector, const R: usize, const O: usize, W: Weight>(
             }
         }
     }
-    sums.map(|sums| sums.map(|sum| sum_lanes(sum.lanes())))
+    let mut dots = [[0.0; O]; R];
+    if R * O == LANES {
+        let mut vectors = [V::splat(0.0); LANES];
+        for i in 0..LANES {
+            vectors[i] = sums[i / O][i % O];
+        }
+        let all = V::sums(vectors);
+        for i in 0..LANES {
+            dots[i / O][i % O] = all[i];
+        }
+    } else {
+        for r in 0..R {
+            for o in 0..O {
+                dots[r][o] = sums[r][o].sum();
+            }
+        }
+    }
+    dots
 }
 
 /// Fewer values than lanes, the others zero.

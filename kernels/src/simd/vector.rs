@@ -7,10 +7,13 @@
 
 use burn::tensor::bf16;
 
-use super::LANES;
+use super::{LANES, sum_lanes};
 
 /// Sixteen floats, in whatever registers the level has. Methods may only run where the level does.
 pub(crate) trait Vector: Copy {
+    /// Whether there are registers for 24 sums; else only for four.
+    const MANY: bool = false;
+
     fn splat(value: f32) -> Self;
 
     /// # Safety
@@ -28,12 +31,30 @@ pub(crate) trait Vector: Copy {
     /// `self + x · y`, fused as in [`super::multiply_add`].
     fn add_product(self, x: Self, y: Self) -> Self;
 
+    fn add(self, x: Self) -> Self;
+
     #[inline(always)]
     fn lanes(self) -> [f32; LANES] {
         let mut lanes = [0.0; LANES];
         // SAFETY: there is as much room.
         unsafe { self.store(lanes.as_mut_ptr()) };
         lanes
+    }
+
+    /// The sum of all lanes, in the order of [`sum_lanes`].
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        sum_lanes(self.lanes())
+    }
+
+    /// [`sum`](Self::sum) of each vector.
+    #[inline(always)]
+    fn sums(vectors: [Self; LANES]) -> [f32; LANES] {
+        let mut sums = [0.0; LANES];
+        for i in 0..LANES {
+            sums[i] = vectors[i].sum();
+        }
+        sums
     }
 }
 
@@ -74,18 +95,30 @@ impl<const FMA: bool> Vector for Array<FMA> {
         }
         Self(sum)
     }
+
+    #[inline(always)]
+    fn add(self, x: Self) -> Self {
+        let mut sum = self.0;
+        for lane in 0..LANES {
+            sum[lane] += x.0[lane];
+        }
+        Self(sum)
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86 {
     use std::arch::x86_64::{
-        __m256, __m512, _mm_loadu_si128, _mm256_castsi256_ps, _mm256_cvtepu16_epi32, _mm256_fmadd_ps,
-        _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_ps, _mm256_slli_epi32, _mm256_storeu_ps,
-        _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps,
-        _mm512_slli_epi32, _mm512_storeu_ps,
+        __m256, __m512, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadu_si128, _mm_movehl_ps,
+        _mm_shuffle_ps, _mm256_add_ps, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cvtepu16_epi32,
+        _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_ps,
+        _mm256_slli_epi32, _mm256_storeu_ps, _mm512_add_ps, _mm512_castpd_ps, _mm512_castps_pd,
+        _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_extractf32x8_ps,
+        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_shuffle_f32x4, _mm512_shuffle_ps,
+        _mm512_slli_epi32, _mm512_storeu_ps, _mm512_unpackhi_pd, _mm512_unpacklo_pd,
     };
 
-    use super::{Vector, bf16};
+    use super::{LANES, Vector, bf16};
 
     /// AVX-512's one register.
     #[derive(Clone, Copy)]
@@ -93,6 +126,8 @@ pub(crate) mod x86 {
 
     // SAFETY of every block below: only called in functions compiled for the instruction set, on data of the promised size.
     impl Vector for Avx512 {
+        const MANY: bool = true;
+
         #[inline(always)]
         fn splat(value: f32) -> Self {
             Self(unsafe { _mm512_set1_ps(value) })
@@ -120,6 +155,66 @@ pub(crate) mod x86 {
         fn add_product(self, x: Self, y: Self) -> Self {
             Self(unsafe { _mm512_fmadd_ps(x.0, y.0, self.0) })
         }
+
+        #[inline(always)]
+        fn add(self, x: Self) -> Self {
+            Self(unsafe { _mm512_add_ps(self.0, x.0) })
+        }
+
+        #[inline(always)]
+        fn sum(self) -> f32 {
+            unsafe {
+                Avx2(
+                    _mm512_castps512_ps256(self.0),
+                    _mm512_extractf32x8_ps::<1>(self.0),
+                )
+                .sum()
+            }
+        }
+
+        /// Four rounds, each of which adds halves and lays two vectors' sums side by side.
+        #[inline(always)]
+        fn sums(vectors: [Self; LANES]) -> [f32; LANES] {
+            unsafe {
+                let mut eights = [vectors[0].0; 8];
+                for i in 0..8 {
+                    // The last round leaves sum `4 l + p` of its input at place `4 p + l`.
+                    let (a, b) = (vectors[source(2 * i)].0, vectors[source(2 * i + 1)].0);
+                    eights[i] = _mm512_add_ps(
+                        _mm512_shuffle_f32x4::<0x44>(a, b),
+                        _mm512_shuffle_f32x4::<0xee>(a, b),
+                    );
+                }
+                let mut fours = [vectors[0].0; 4];
+                for i in 0..4 {
+                    let (a, b) = (eights[2 * i], eights[2 * i + 1]);
+                    fours[i] = _mm512_add_ps(
+                        _mm512_shuffle_f32x4::<0x88>(a, b),
+                        _mm512_shuffle_f32x4::<0xdd>(a, b),
+                    );
+                }
+                let mut twos = [vectors[0].0; 2];
+                for i in 0..2 {
+                    let (a, b) = (_mm512_castps_pd(fours[2 * i]), _mm512_castps_pd(fours[2 * i + 1]));
+                    twos[i] = _mm512_add_ps(
+                        _mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
+                        _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)),
+                    );
+                }
+                let [a, b] = twos;
+                Self(_mm512_add_ps(
+                    _mm512_shuffle_ps::<0x88>(a, b),
+                    _mm512_shuffle_ps::<0xdd>(a, b),
+                ))
+                .lanes()
+            }
+        }
+    }
+
+    /// Rows and columns of four changed for each other.
+    #[inline(always)]
+    const fn source(i: usize) -> usize {
+        4 * (i % 4) + i / 4
     }
 
     /// Two of AVX2's registers.
@@ -141,11 +236,12 @@ pub(crate) mod x86 {
         #[inline(always)]
         unsafe fn load_bf16(from: *const bf16) -> Self {
             unsafe {
-                let [low, high] = [from, from.add(8)].map(|from| {
-                    let halves = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
-                    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(halves))
-                });
-                Self(low, high)
+                let low = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+                let high = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.add(8).cast()));
+                Self(
+                    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(low)),
+                    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(high)),
+                )
             }
         }
 
@@ -166,37 +262,52 @@ pub(crate) mod x86 {
                 )
             }
         }
+
+        #[inline(always)]
+        fn add(self, x: Self) -> Self {
+            unsafe { Self(_mm256_add_ps(self.0, x.0), _mm256_add_ps(self.1, x.1)) }
+        }
+
+        #[inline(always)]
+        fn sum(self) -> f32 {
+            unsafe {
+                let eight = _mm256_add_ps(self.0, self.1);
+                let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+            }
+        }
     }
 }
 
-/// Defines a function generic in its [`Vector`], compiled for every level and chosen at run time.
+/// Defines a function generic in its [`Vector`] (and a type of weights), compiled for every level and chosen at run time.
 macro_rules! with_vectors {
-    ($(#[$doc:meta])* $vis:vis fn $name:ident<$v:ident>($($arg:ident: $type:ty),* $(,)?) $body:block) => {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident<$v:ident $(, $w:ident: $bound:path)?>($($arg:ident: $type:ty),* $(,)?) $body:block) => {
         $(#[$doc])*
         #[allow(clippy::too_many_arguments)] // As in `vectorised`.
-        $vis fn $name($($arg: $type),*) {
+        $vis fn $name$(<$w: $bound>)?($($arg: $type),*) {
             #[inline(always)]
-            fn body<$v: $crate::simd::Vector>($($arg: $type),*) $body
+            fn body<$v: $crate::simd::Vector $(, $w: $bound)?>($($arg: $type),*) $body
 
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-                fn avx512($($arg: $type),*) {
-                    body::<$crate::simd::x86::Avx512>($($arg),*);
+                fn avx512$(<$w: $bound>)?($($arg: $type),*) {
+                    body::<$crate::simd::x86::Avx512 $(, $w)?>($($arg),*);
                 }
                 #[target_feature(enable = "avx2,fma")]
-                fn avx2($($arg: $type),*) {
-                    body::<$crate::simd::x86::Avx2>($($arg),*);
+                fn avx2$(<$w: $bound>)?($($arg: $type),*) {
+                    body::<$crate::simd::x86::Avx2 $(, $w)?>($($arg),*);
                 }
                 match $crate::simd::level() {
                     // SAFETY: `level` has asked this processor for exactly these features.
-                    $crate::simd::Level::Avx512 => return unsafe { avx512($($arg),*) },
+                    $crate::simd::Level::Avx512 => return unsafe { avx512$(::<$w>)?($($arg),*) },
                     // SAFETY: as above.
-                    $crate::simd::Level::Avx2 => return unsafe { avx2($($arg),*) },
+                    $crate::simd::Level::Avx2 => return unsafe { avx2$(::<$w>)?($($arg),*) },
                     $crate::simd::Level::Portable => {}
                 }
             }
-            body::<$crate::simd::Array<{ cfg!(target_arch = "aarch64") }>>($($arg),*);
+            body::<$crate::simd::Array<{ cfg!(target_arch = "aarch64") }> $(, $w)?>($($arg),*);
         }
     };
 }

@@ -1,0 +1,81 @@
+//! Exponentials in f64.
+
+// See `simd`.
+#![allow(clippy::inline_always)]
+
+use crate::simd::vectorised;
+
+/// Replaces every value by its exponential, to about one unit in the last place; NaN stays NaN. Values are at most 709,
+/// below −708 the result is 0.
+pub fn exponentials(values: &mut [f64]) {
+    all(values);
+}
+
+vectorised! {
+    fn all<FMA>(values: &mut [f64]) {
+        for value in values {
+            *value = exp::<FMA>(*value);
+        }
+    }
+}
+
+/// `x = k·ln 2 + r` with `|r| ≤ ln 2 / 2`: Taylor's polynomial in `r` times `2^k`, which is put together from bits.
+#[inline(always)]
+fn exp<const FMA: bool>(x: f64) -> f64 {
+    /// Adding this rounds to an integer and leaves it in the low bits.
+    const ROUND: f64 = 6_755_399_441_055_744.0; // 1.5 · 2^52
+    /// `1/n!` for n = 13 down to 0.
+    const COEFFICIENTS: [f64; 14] = [
+        1.0 / 6_227_020_800.0,
+        1.0 / 479_001_600.0,
+        1.0 / 39_916_800.0,
+        1.0 / 3_628_800.0,
+        1.0 / 362_880.0,
+        1.0 / 40_320.0,
+        1.0 / 5_040.0,
+        1.0 / 720.0,
+        1.0 / 120.0,
+        1.0 / 24.0,
+        1.0 / 6.0,
+        0.5,
+        1.0,
+        1.0,
+    ];
+    let multiply_add = |a: f64, b: f64, c: f64| if FMA { a.mul_add(b, c) } else { a * b + c };
+    // Written so that NaN passes.
+    let bounded = if x < -708.0 { -708.0 } else { x };
+    let shifted = multiply_add(bounded, std::f64::consts::LOG2_E, ROUND);
+    let k = shifted - ROUND;
+    // ln 2 in two parts, the first with few enough bits that its product with k is exact.
+    let r = multiply_add(k, -0.693_147_180_369_123_8, bounded);
+    let r = multiply_add(k, -1.908_214_929_270_587_7e-10, r);
+    let mut p = COEFFICIENTS[0];
+    for coefficient in &COEFFICIENTS[1..] {
+        p = multiply_add(p, r, *coefficient);
+    }
+    let power = f64::from_bits((shifted.to_bits() << 52).wrapping_add(1023 << 52));
+    if x < -708.0 { 0.0 } else { p * power }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exponentials_are_accurate_and_let_nan_through() {
+        let x: Vec<f64> = (0..1_000_000).map(|i| f64::from(i) * -7.08e-4 + 3.0).collect();
+        let mut found = x.clone();
+        exponentials(&mut found);
+        for (x, found) in x.iter().zip(&found) {
+            let expected = x.exp();
+            assert!((found - expected).abs() <= 4e-16 * expected, "exp({x}): {found}");
+        }
+        let mut ends = [0.0, f64::NEG_INFINITY, -750.0, f64::NAN];
+        exponentials(&mut ends);
+        assert_eq!(ends[..3], [1.0, 0.0, 0.0]);
+        assert!(ends[3].is_nan());
+        for (exp, x) in [(exp::<true> as fn(f64) -> f64, -2.5), (exp::<false>, -2.5)] {
+            assert!((exp(x) - x.exp()).abs() < 1e-16);
+        }
+    }
+}
