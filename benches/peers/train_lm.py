@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""The peer of `train.lm`: the same llama-style decoder trained by PyTorch, eager, on random tokens; prints tokens/s.
+"""The peer of training and scoring: the same decoder (llama or GPT-2 style) in PyTorch with SDPA and fused AdamW, on random
+tokens; prints tokens/s and the peak of memory as JSON.
 
-    python benches/peers/train_lm.py --hidden 192 --layers 4 --heads 4 --context 128 --batch 16 --vocab 2048
+    python benches/peers/train_lm.py --family gpt2 --work train --precision f32 --hidden 256 --layers 6 --heads 4
 
-Give it the allocator settings that Lyceum has (it links mimalloc):
+bf16 is autocast. `--compile` compiles the model first. Give it an allocator that keeps its memory, as Lyceum has:
     MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=268435456
 """
 import argparse
+import contextlib
+import json
+import resource
 import statistics
 import time
 
@@ -51,8 +55,9 @@ class Layer(nn.Module):
 class Decoder(nn.Module):
     def __init__(self, a):
         super().__init__()
+        inner = a.inner or -(-a.hidden * 8 // 3 // 64) * 64
         self.embed = nn.Embedding(a.vocab, a.hidden)
-        self.layers = nn.ModuleList(Layer(a.hidden, a.heads, a.inner) for _ in range(a.layers))
+        self.layers = nn.ModuleList(Layer(a.hidden, a.heads, inner) for _ in range(a.layers))
         self.norm = Norm(a.hidden)
         half = a.hidden // a.heads // 2
         angle = torch.outer(torch.arange(a.context).float(), 10000.0 ** (-torch.arange(half) / half))
@@ -64,40 +69,85 @@ class Decoder(nn.Module):
         x = self.embed(ids)
         for layer in self.layers:
             x = layer(x, self.cos, self.sin)
-        return self.norm(x) @ self.embed.weight.T
+        return F.linear(self.norm(x), self.embed.weight)
+
+
+class PlainLayer(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.norm_in, self.norm_out = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x):
+        b, t, d = x.shape
+        q, k, v = self.qkv(self.norm_in(x)).view(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        a = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.out(a.transpose(1, 2).reshape(b, t, d))
+        return x + self.down(F.gelu(self.up(self.norm_out(x)), approximate="tanh"))
+
+
+class PlainDecoder(nn.Module):
+    def __init__(self, a):
+        super().__init__()
+        self.embed, self.places = nn.Embedding(a.vocab, a.hidden), nn.Embedding(a.context, a.hidden)
+        self.layers = nn.ModuleList(PlainLayer(a.hidden, a.heads) for _ in range(a.layers))
+        self.norm = nn.LayerNorm(a.hidden)
+
+    def forward(self, ids):
+        x = self.embed(ids) + self.places.weight[: ids.shape[1]]
+        for layer in self.layers:
+            x = layer(x)
+        return F.linear(self.norm(x), self.embed.weight)
 
 
 def main():
     p = argparse.ArgumentParser()
-    for name, value in dict(hidden=192, layers=4, heads=4, inner=512, context=128, batch=16, vocab=2048, steps=40,
+    for name, value in dict(hidden=256, layers=6, heads=4, inner=0, context=256, batch=8, vocab=8192, steps=8,
                             threads=2).items():
         p.add_argument(f"--{name}", type=int, default=value)
+    p.add_argument("--family", choices=["llama", "gpt2"], default="llama")
+    p.add_argument("--work", choices=["train", "score"], default="train")
+    p.add_argument("--precision", choices=["f32", "bf16"], default="f32")
+    p.add_argument("--compile", action="store_true")
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     torch.manual_seed(0)
-    model = Decoder(a)
+    model = Decoder(a) if a.family == "llama" else PlainDecoder(a)
+    forward = torch.compile(model) if a.compile else model
     optim = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
     ids = torch.randint(a.vocab, (a.batch, a.context + 1))
-    train, score = [], []
-    for _ in range(a.steps):
-        start = time.perf_counter()
-        logits = model(ids[:, :-1])
-        loss = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
+    cast = torch.autocast("cpu", torch.bfloat16) if a.precision == "bf16" else contextlib.nullcontext()
+
+    def loss(reduction):
+        with cast:
+            logits = forward(ids[:, :-1])
+        return F.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten(), reduction=reduction)
+
+    def train():
+        value = loss("mean")
         optim.zero_grad(set_to_none=True)
-        loss.backward()
+        value.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optim.step()
-        loss.item()
-        train.append(time.perf_counter() - start)
-    with torch.no_grad():
-        for _ in range(a.steps):
-            start = time.perf_counter()
-            F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten(), reduction="none").sum().item()
-            score.append(time.perf_counter() - start)
-    tokens = a.batch * a.context
-    print(f"parameters {sum(x.numel() for x in model.parameters())}")
-    print(f"train {tokens / statistics.median(train):.0f} tokens/s")
-    print(f"score {tokens / statistics.median(score):.0f} tokens/s")
+        return value.item()
+
+    def score():
+        with torch.inference_mode():
+            return loss("none").sum().item()
+
+    step = train if a.work == "train" else score
+    times = []
+    for i in range(a.steps + 2):
+        start = time.perf_counter()
+        step()
+        if i >= 2:
+            times.append(time.perf_counter() - start)
+    print(json.dumps({
+        "tokens_per_second": a.batch * a.context / statistics.median(times),
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }))
 
 
 if __name__ == "__main__":

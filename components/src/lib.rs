@@ -48,5 +48,6 @@ pub use context::{Bar, Cancel, Context, Precision, Services, Shard};
 pub use error::{Error, Result};
 #[cfg(feature = "cuda")]
 pub use lyceum_kernels::cuda;
+pub use lyceum_kernels::{instructions, profile};
 pub use reference::{FilePath, FolderPath, Ref, Refs, TaskPath};
 pub use registry::{COMPONENTS, find};

@@ -17,6 +17,7 @@ use crate::adamw::AdamW;
 use crate::attention::{Attention, Row};
 use crate::gelu::Gelu;
 use crate::layer_norm::LayerNorm;
+use crate::profile::timed;
 use crate::rms_norm::RmsNorm;
 use crate::rope::Rope;
 use crate::row_linear::Orientation;
@@ -59,6 +60,9 @@ pub(crate) fn dims<const D: usize>(tensor: &FlexTensor) -> [usize; D] {
 
 /// A differentiable operation on `N` contiguous f32 tensors.
 pub(crate) trait Operation<const N: usize>: Clone + Debug + Send + 'static {
+    /// Its names in profiles: forward and backward.
+    const NAMES: [&'static str; 2];
+
     /// The operation's value.
     fn forward(&self, inputs: [&FlexTensor; N]) -> FlexTensor;
 
@@ -67,8 +71,10 @@ pub(crate) trait Operation<const N: usize>: Clone + Debug + Send + 'static {
 }
 
 /// Runs an operation outside any graph.
-fn run<const N: usize>(operation: &impl Operation<N>, inputs: [FlexTensor; N]) -> FlexTensor {
-    operation.forward(inputs.map(|input| input.to_contiguous()).each_ref())
+fn run<O: Operation<N>, const N: usize>(operation: &O, inputs: [FlexTensor; N]) -> FlexTensor {
+    timed(O::NAMES[0], || {
+        operation.forward(inputs.map(|input| input.to_contiguous()).each_ref())
+    })
 }
 
 /// The step that [`track`] adds to the graph.
@@ -86,7 +92,7 @@ impl<const N: usize, O: Operation<N>> Backward<Flex, N> for Step<O> {
                 .retrieve_node_output::<FlexTensor>(node)
                 .to_contiguous()
         });
-        let gradients = operation.backward(inputs.each_ref(), &gradient);
+        let gradients = timed(O::NAMES[1], || operation.backward(inputs.each_ref(), &gradient));
         for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
             if let Some(node) = parent {
                 grads.register::<Flex>(node.id, gradient);
@@ -241,7 +247,9 @@ pub(crate) trait Plain: Backend {
 
 impl Plain for Flex {
     fn fused_nll(hidden: FlexTensor, head: FlexTensor, bias: FlexTensor, targets: FlexTensor) -> FlexTensor {
-        crate::cross_entropy::flex_nll(&hidden, &head, &bias, &targets)
+        timed("linear_nll", || {
+            crate::cross_entropy::flex_nll(&hidden, &head, &bias, &targets)
+        })
     }
 
     fn fused_nll_gradients(
@@ -251,11 +259,13 @@ impl Plain for Flex {
         targets: FlexTensor,
         weights: FlexTensor,
     ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
-        crate::cross_entropy::flex_nll_gradients(&hidden, &head, &bias, &targets, &weights)
+        timed("linear_cross_entropy", || {
+            crate::cross_entropy::flex_nll_gradients(&hidden, &head, &bias, &targets, &weights)
+        })
     }
 
     fn fused_append(cache: FlexTensor, new: FlexTensor, rows: Vec<Row>) -> FlexTensor {
-        crate::append::flex_append(cache, &new, &rows)
+        timed("append", || crate::append::flex_append(cache, &new, &rows))
     }
 
     fn fused_row_linear(
@@ -264,7 +274,9 @@ impl Plain for Flex {
         bias: FlexTensor,
         orientation: Orientation,
     ) -> FlexTensor {
-        crate::row_linear::flex_row_linear(&x, &w, &bias, orientation)
+        timed("row_linear", || {
+            crate::row_linear::flex_row_linear(&x, &w, &bias, orientation)
+        })
     }
 
     fn fused_adamw(
@@ -274,7 +286,9 @@ impl Plain for Flex {
         second: FlexTensor,
         settings: AdamW,
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
-        crate::adamw::flex_step(parameter, &gradient, first, second, settings)
+        timed("adamw_step", || {
+            crate::adamw::flex_step(parameter, &gradient, first, second, settings)
+        })
     }
 }
 

@@ -44,6 +44,8 @@ pub(crate) fn reference<const D: usize>(x: Tensor<D>, kind: Gelu) -> Tensor<D> {
 }
 
 impl Operation<1> for Gelu {
+    const NAMES: [&'static str; 2] = ["gelu", "gelu, backward"];
+
     fn forward(&self, [x]: [&FlexTensor; 1]) -> FlexTensor {
         let xs = x.storage::<f32>();
         let mut values = vec![0.0; xs.len()];

@@ -66,6 +66,8 @@ pub(crate) struct LayerNorm {
 }
 
 impl Operation<3> for LayerNorm {
+    const NAMES: [&'static str; 2] = ["layer_norm", "layer_norm, backward"];
+
     fn forward(&self, [x, weight, bias]: [&FlexTensor; 3]) -> FlexTensor {
         let (xs, weight, bias) = (x.storage::<f32>(), weight.storage::<f32>(), bias.storage::<f32>());
         let mut values = vec![0.0; xs.len()];

@@ -45,6 +45,8 @@ pub(crate) struct RmsNorm {
 }
 
 impl Operation<2> for RmsNorm {
+    const NAMES: [&'static str; 2] = ["rms_norm", "rms_norm, backward"];
+
     fn forward(&self, [x, weight]: [&FlexTensor; 2]) -> FlexTensor {
         let (xs, weight) = (x.storage::<f32>(), weight.storage::<f32>());
         let mut values = vec![0.0; xs.len()];

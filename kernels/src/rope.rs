@@ -99,6 +99,8 @@ impl Rope {
 }
 
 impl Operation<1> for Rope {
+    const NAMES: [&'static str; 2] = ["rope", "rope, backward"];
+
     fn forward(&self, [x]: [&FlexTensor; 1]) -> FlexTensor {
         self.apply(x, 1.0)
     }

@@ -39,6 +39,17 @@ pub(crate) fn level() -> Level {
     }
 }
 
+/// The vector instructions that fused bodies use here, as this processor has them.
+pub fn instructions() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    match level() {
+        Level::Avx512 => return "AVX-512",
+        Level::Avx2 => return "AVX2",
+        Level::Portable => {}
+    }
+    "none beyond the architecture's baseline"
+}
+
 /// Defines a function whose body is compiled for every level. `FMA` says in the body whether a multiply-add is one
 /// instruction (see [`multiply_add`]).
 macro_rules! vectorised {

@@ -30,6 +30,8 @@ pub(crate) fn reference<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tenso
 pub(crate) struct SwiGlu;
 
 impl Operation<2> for SwiGlu {
+    const NAMES: [&'static str; 2] = ["swiglu", "swiglu, backward"];
+
     fn forward(&self, [gate, up]: [&FlexTensor; 2]) -> FlexTensor {
         let (gates, ups) = (gate.storage::<f32>(), up.storage::<f32>());
         let mut values = vec![0.0; gates.len()];

@@ -126,6 +126,8 @@ impl Attention {
 }
 
 impl Operation<3> for Attention {
+    const NAMES: [&'static str; 2] = ["attention", "attention, backward"];
+
     fn forward(&self, [q, k, v]: [&FlexTensor; 3]) -> FlexTensor {
         let sizes = Sizes::new(q, k);
         let (qs, ks, vs) = (q.storage::<f32>(), k.storage::<f32>(), v.storage::<f32>());

@@ -1,6 +1,7 @@
 //! `lyceum doctor`.
 
 use super::load::home_here;
+use super::profile::profile;
 use super::{Format, print};
 use crate::Exit;
 use crate::device::{Cuda, Lack, choose, cpu_name, threads};
@@ -21,10 +22,20 @@ pub(crate) struct Arguments {
     /// How the findings are written.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// Also shows where the time of a training step goes, by operation (a decoder of width 256 with 6 layers and 8192
+    /// tokens, 8 blocks of 256, f32).
+    #[arg(long)]
+    profile: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Exit {
-    let findings = examine();
+    let mut findings = examine();
+    if arguments.profile {
+        findings["profile"] = match choose("auto") {
+            Ok(chosen) => profile(&chosen.device),
+            Err(_) => Value::Null,
+        };
+    }
     match arguments.format {
         Format::Json => print(&format!("{findings:#}\n")),
         Format::Text => print(&text(&findings)),
@@ -54,6 +65,7 @@ fn examine() -> Value {
         "training_tokens_per_second": training,
         "processor": cpu_name(),
         "threads": threads(),
+        "instructions": lyceum_components::instructions(),
         "memory_bytes": system.map(|memory| memory.0),
         "memory_available_bytes": system.map(|memory| memory.1),
         "home": home,
@@ -104,6 +116,13 @@ fn text(found: &Value) -> String {
     let mut out = format!("lyceum {}\n", text_of("version"));
     let mut line = |name: &str, value: String| out += &format!("{name:<12}{value}\n");
     line("processor", text_of("processor"));
+    line(
+        "kernels",
+        format!(
+            "on the processor: fused with {} in f32; composed of burn's operations in other types",
+            text_of("instructions")
+        ),
+    );
     let memory = [number_of("memory_bytes"), number_of("memory_available_bytes")].map(bytes);
     line("memory", format!("{}, {} available", memory[0], memory[1]));
     line(
@@ -163,5 +182,5 @@ fn text(found: &Value) -> String {
             }
         }
     }
-    out
+    out + &super::profile::text(&found["profile"])
 }

@@ -14,6 +14,7 @@ mod gc;
 mod generate;
 mod load;
 mod plan;
+mod profile;
 mod report;
 mod run;
 mod runs;

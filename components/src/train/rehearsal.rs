@@ -1,0 +1,110 @@
+//! Training and scoring a random model on random tokens, to see how fast this machine is.
+
+use super::optimizer::{AdamWSettings, Optimizer};
+use super::step::TrainBatch;
+use super::terms::TermParams;
+use crate::Precision;
+use crate::model::{Decoder, ModelSpec, token_nll};
+use crate::random::Stream;
+use crate::tokens::{Batch, collate};
+use burn::module::Module;
+use burn::tensor::Device;
+use burn::train::TrainStep;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A random model and a batch of random tokens for it.
+#[derive(Debug)]
+pub struct Rehearsal {
+    model: Decoder,
+    optimizer: Optimizer,
+    pass: TrainBatch,
+    device: Device,
+}
+
+impl Rehearsal {
+    /// A model of `vocabulary` tokens and a batch of so many blocks of `context` tokens.
+    pub fn new(
+        spec: &ModelSpec,
+        vocabulary: usize,
+        [blocks, context]: [usize; 2],
+        precision: Precision,
+        device: &Device,
+    ) -> Self {
+        let mut random = Stream::new(0, "rehearsal");
+        let model = Decoder::init(
+            &spec.config(vocabulary),
+            precision,
+            &random,
+            &device.clone().autodiff(),
+        );
+        let mut block = || -> Vec<u32> {
+            (0..=context)
+                .map(|_| 1 + random.below(vocabulary as u64 - 1) as u32)
+                .collect()
+        };
+        let blocks: Vec<Vec<u32>> = (0..blocks).map(|_| block()).collect();
+        let batch = collate(&blocks, context, 0).expect("whole blocks");
+        let tokens = batch.scored() as f32;
+        Self {
+            model,
+            optimizer: Optimizer::new(AdamWSettings {
+                beta1: 0.9,
+                beta2: 0.95,
+                eps: 1e-8,
+                weight_decay: 0.1,
+                clip_norm: 1.0,
+            }),
+            pass: TrainBatch {
+                weights: batch.mask.iter().map(|mask| mask / tokens).collect(),
+                batch,
+                terms: Arc::new(vec![TermParams::CrossEntropy { weight: 1.0 }.build()]),
+            },
+            device: device.clone(),
+        }
+    }
+
+    /// Tokens of a step.
+    pub fn tokens(&self) -> f64 {
+        self.pass.batch.scored() as f64
+    }
+
+    /// One step of training: forward, backward, clipping and AdamW. Gives the loss.
+    pub fn train(&mut self) -> f64 {
+        let output = TrainStep::step(&self.model, self.pass.clone());
+        // The norm is read back, so the step is done when it is there.
+        self.model = self.optimizer.step(self.model.clone(), output.grads, 1e-3).0;
+        output.item.loss
+    }
+
+    /// Scores the batch: the summed loss.
+    pub fn score(&self) -> f64 {
+        token_nll(&self.model.valid(), &self.batch(), &self.device)
+            .iter()
+            .sum()
+    }
+
+    fn batch(&self) -> Batch {
+        self.pass.batch.clone()
+    }
+}
+
+/// Tokens a second in training a small decoder (width 128, 2 layers, vocabulary 2048) in f32 on random tokens, 8 blocks of
+/// 128 a step: the median of the steps that fit into a second, after one to warm up.
+pub fn training_rate(device: &Device) -> f64 {
+    /// How long to measure.
+    const TIME: Duration = Duration::from_secs(1);
+    let spec = serde_json::json!({ "hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4 });
+    let spec: ModelSpec = serde_json::from_value(spec).expect("a valid model");
+    let mut rehearsal = Rehearsal::new(&spec, 2048, [8, 128], Precision::F32, device);
+    rehearsal.train();
+    let start = Instant::now();
+    let mut times = Vec::new();
+    while start.elapsed() < TIME || times.is_empty() {
+        let step = Instant::now();
+        rehearsal.train();
+        times.push(step.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    rehearsal.tokens() / times[times.len() / 2].max(1e-9)
+}
