@@ -1,10 +1,14 @@
 //! One step of AdamW (Loshchilov and Hutter 2019, algorithm 2, with PyTorch's order of operations).
 
 use burn::backend::Dispatch;
+#[cfg(feature = "cube")]
+use burn::tensor::DType;
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+#[cfg(feature = "cube")]
+use crate::cube;
 use crate::flex::{self, Plain};
 use crate::simd::{multiply_add, vectorised};
 
@@ -39,6 +43,13 @@ pub fn adamw_step<const D: usize>(
     second: Tensor<D>,
     settings: AdamW,
 ) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
+    #[cfg(feature = "cube")]
+    if cube::takes(&parameter)
+        && !parameter.device().is_autodiff()
+        && [&parameter, &gradient, &first, &second].map(Tensor::dtype) == [DType::F32; 4]
+    {
+        return cube::adamw_step(parameter, gradient, first, second, settings);
+    }
     if !flex::is_fused(&parameter) || parameter.device().is_autodiff() {
         return reference(parameter, gradient, first, second, settings);
     }

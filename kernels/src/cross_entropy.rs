@@ -6,6 +6,8 @@ use burn::tensor::{DType, IndexingUpdateOp, Int, Shape, Tensor};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+#[cfg(feature = "cube")]
+use crate::cube;
 use crate::flex::{self, Plain};
 use crate::linear;
 use crate::matrix::{View, multiply_parallel};
@@ -117,22 +119,11 @@ fn reference_gradients(
     let mut bias_gradient_v = bias_v.as_ref().map(Tensor::zeros_like);
     for (start, rows) in chunks(hidden_nd.dims()[0], head_vd.dims()[0]) {
         let x_cd = hidden_nd.clone().narrow(0, start, rows);
-        let target_c1 = targets_n.clone().narrow(0, start, rows).unsqueeze_dim::<2>(1);
-        let weight_c1 = weights_n.clone().narrow(0, start, rows).unsqueeze_dim::<2>(1);
-        let log_p_cv = log_softmax(logits(x_cd.clone(), head_vd.clone(), bias_v.clone()), 1);
-        nll.push(
-            log_p_cv
-                .clone()
-                .gather(1, target_c1.clone())
-                .neg()
-                .squeeze_dim::<1>(1),
-        );
-        let gradient_cv = (log_p_cv.exp() * weight_c1.clone()).scatter(
-            1,
-            target_c1,
-            weight_c1.neg(),
-            IndexingUpdateOp::Add,
-        );
+        let target_c = targets_n.clone().narrow(0, start, rows);
+        let weight_c = weights_n.clone().narrow(0, start, rows);
+        let logits_cv = logits(x_cd.clone(), head_vd.clone(), bias_v.clone());
+        let (nll_c, gradient_cv) = softmax(logits_cv, target_c, weight_c);
+        nll.push(nll_c);
         hidden_gradients.push(gradient_cv.clone().matmul(head_vd.clone()));
         bias_gradient_v =
             bias_gradient_v.map(|sum_v| sum_v + gradient_cv.clone().sum_dim(0).squeeze_dim::<1>(0));
@@ -144,6 +135,25 @@ fn reference_gradients(
         head_vd: head_gradient_vd,
         bias_v: bias_gradient_v,
     }
+}
+
+/// Negative log-likelihoods of the targets, and the gradient of their weighted sum with respect to the logits.
+fn softmax(logits_cv: Tensor<2>, target_c: Tensor<1, Int>, weight_c: Tensor<1>) -> (Tensor<1>, Tensor<2>) {
+    #[cfg(feature = "cube")]
+    if cube::takes(&logits_cv) && weight_c.dtype() == logits_cv.dtype() {
+        return cube::likelihoods(logits_cv, target_c, weight_c);
+    }
+    let target_c1 = target_c.unsqueeze_dim::<2>(1);
+    let weight_c1 = weight_c.unsqueeze_dim::<2>(1);
+    let log_p_cv = log_softmax(logits_cv, 1);
+    let nll_c = log_p_cv
+        .clone()
+        .gather(1, target_c1.clone())
+        .neg()
+        .squeeze_dim::<1>(1);
+    let gradient_cv =
+        (log_p_cv.exp() * weight_c1.clone()).scatter(1, target_c1, weight_c1.neg(), IndexingUpdateOp::Add);
+    (nll_c, gradient_cv)
 }
 
 /// `x · headᵀ + bias`.

@@ -5,6 +5,8 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+#[cfg(feature = "cube")]
+use crate::cube;
 use crate::flex::{self, Differentiable, Operation};
 use crate::simd::{erf, exp, sigmoid, vectorised};
 
@@ -25,6 +27,10 @@ const CUBIC: f64 = 0.044_715;
 
 /// The unit, element by element; the result has the shape of `x`.
 pub fn gelu<const D: usize>(x: Tensor<D>, kind: Gelu) -> Tensor<D> {
+    #[cfg(feature = "cube")]
+    if cube::takes(&x) {
+        return cube::gelu(x, kind);
+    }
     if !flex::is_fused(&x) {
         return reference(x, kind);
     }

@@ -5,6 +5,8 @@ use burn::tensor::{Shape, Tensor};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+#[cfg(feature = "cube")]
+use crate::cube;
 use crate::flex::{self, Differentiable, Operation};
 use crate::simd::{sum2, vectorised};
 
@@ -29,6 +31,11 @@ pub fn layer_norm<const D: usize>(
     );
     if let Some(bias_d) = &bias_d {
         assert_eq!(d, bias_d.dims()[0], "one bias for each element of the last axis");
+    }
+    #[cfg(feature = "cube")]
+    if cube::takes(&x) && weight_d.dtype() == x.dtype() {
+        let bias_d = bias_d.unwrap_or_else(|| weight_d.zeros_like().detach());
+        return cube::norm(x, weight_d, Some(bias_d), eps);
     }
     if !flex::is_fused(&x) {
         return reference(x, weight_d, bias_d, eps);

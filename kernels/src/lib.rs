@@ -15,6 +15,8 @@ mod adamw;
 mod append;
 mod attention;
 mod cross_entropy;
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 mod exp;

@@ -5,6 +5,8 @@ use burn::tensor::{Shape, Tensor};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+#[cfg(feature = "cube")]
+use crate::cube;
 use crate::flex::{self, Differentiable, Operation};
 use crate::simd::{sum2, vectorised};
 
@@ -21,6 +23,10 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, weight_d: Tensor<1>, eps: f64) -> 
         weight_d.dims()[0],
         "one weight for each element of the last axis"
     );
+    #[cfg(feature = "cube")]
+    if cube::takes(&x) && weight_d.dtype() == x.dtype() {
+        return cube::norm(x, weight_d, None, eps);
+    }
     if !flex::is_fused(&x) {
         return reference(x, weight_d, eps);
     }

@@ -5,6 +5,8 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+#[cfg(feature = "cube")]
+use crate::cube;
 use crate::flex::{self, Differentiable, Operation};
 use crate::simd::{multiply_add, vectorised};
 
@@ -29,6 +31,14 @@ pub fn rope(x_bthd: Tensor<4>, cos_tr: Tensor<2>, sin_tr: Tensor<2>, pairing: Pa
         ([t, r], [t, r]),
         "one angle for each position and pair"
     );
+    #[cfg(feature = "cube")]
+    if cube::takes(&x_bthd)
+        && pairing == Pairing::Halves
+        && 2 * r == d
+        && [&cos_tr, &sin_tr].map(Tensor::dtype) == [x_bthd.dtype(); 2]
+    {
+        return cube::rope(x_bthd, cos_tr, sin_tr);
+    }
     if !flex::is_fused(&x_bthd) || pairing == Pairing::Interleaved || 2 * r < d {
         return reference(x_bthd, cos_tr, sin_tr, pairing);
     }

@@ -5,6 +5,8 @@ use burn::tensor::{Tensor, activation::silu};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+#[cfg(feature = "cube")]
+use crate::cube;
 use crate::flex::{self, Differentiable, Operation};
 use crate::simd::{multiply_add, sigmoid, vectorised};
 
@@ -14,6 +16,10 @@ const CHUNK: usize = 8192;
 /// `silu(gate) · up`, element by element; both have the same shape.
 pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
     assert_eq!(gate.dims(), up.dims(), "gate and up have one shape");
+    #[cfg(feature = "cube")]
+    if cube::takes(&gate) && up.dtype() == gate.dtype() {
+        return cube::swiglu(gate, up);
+    }
     if !flex::is_fused(&gate) {
         return reference(gate, up);
     }

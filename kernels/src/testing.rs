@@ -14,18 +14,29 @@ pub(crate) fn values(seed: u64, count: usize, scale: f64) -> Vec<f64> {
     (0..count).map(|_| f64::from((next() * scale) as f32)).collect()
 }
 
-/// A tensor of `values` on the CPU, tracked or not.
+/// Where tensors of the tests lie: on the CPU, or f32 ones on the GPU that `LYCEUM_TEST_DEVICE` names (`cuda`, `wgpu`) where
+/// it was built in. f64, which the rest is tested against, always lies on the CPU.
+fn device(dtype: DType) -> Device {
+    let wanted = std::env::var("LYCEUM_TEST_DEVICE").ok();
+    match wanted.as_deref().filter(|_| dtype == DType::F32) {
+        None => Device::flex(),
+        #[cfg(feature = "cuda")]
+        Some("cuda") => Device::cuda(0),
+        #[cfg(feature = "wgpu")]
+        Some("wgpu") => Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
+        Some(other) => panic!("`{other}` was not built in"),
+    }
+}
+
+/// A tensor of `values`, tracked or not.
 pub(crate) fn tensor<const D: usize>(
     values: &[f64],
     shape: [usize; D],
     dtype: DType,
     tracked: bool,
 ) -> Tensor<D> {
-    let device = if tracked {
-        Device::flex().autodiff()
-    } else {
-        Device::flex()
-    };
+    let device = device(dtype);
+    let device = if tracked { device.autodiff() } else { device };
     let data = TensorData::new(values.to_vec(), shape);
     let tensor = Tensor::from_data(data, TensorCreationOptions::new(device).with_dtype(dtype));
     if tracked { tensor.require_grad() } else { tensor }

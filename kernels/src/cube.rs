@@ -1,0 +1,378 @@
+//! The bridge to burn's GPU backends: bodies written once for every GPU, compiled for it when they are first used.
+//!
+//! They read and write f32 or bf16 and reckon in f32, one cube a row or one unit an element, and give the same bytes every
+//! time on one device. What they are tested against is the composed body of each operation.
+
+use std::fmt::Debug;
+
+use burn::backend::autodiff::{
+    NodeId,
+    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+    grads::Gradients,
+    ops::{Backward, Ops, OpsKind},
+};
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Autodiff, Backend, Dispatch, DispatchDevice, backend_extension};
+use burn::tensor::{DType, Device, Int, Shape, Tensor};
+use burn_cubecl::cubecl::prelude::*;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use burn_cubecl::{CubeBackend, cubecl, tensor::CubeTensor};
+
+use crate::adamw::AdamW;
+use crate::gelu::Gelu;
+
+mod adamw;
+mod cross_entropy;
+mod gelu;
+mod norm;
+mod rope;
+mod swiglu;
+
+/// Units of a cube that works on one row.
+const UNITS: usize = 256;
+
+/// Whether a tensor takes the bodies here: f32 or bf16 on a GPU.
+pub(crate) fn takes<const D: usize>(tensor: &Tensor<D>) -> bool {
+    let device: Device = tensor.device().without_autodiff();
+    matches!(tensor.dtype(), DType::F32 | DType::BF16)
+        && matches!(device.as_dispatch(), DispatchDevice::Cube(_))
+}
+
+/// [`crate::swiglu`].
+pub(crate) fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::cube_swiglu(gate.into_dispatch(), up.into_dispatch()))
+}
+
+/// [`crate::gelu`].
+pub(crate) fn gelu<const D: usize>(x: Tensor<D>, kind: Gelu) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::cube_gelu(x.into_dispatch(), kind))
+}
+
+/// [`crate::layer_norm`] with a bias, [`crate::rms_norm`] without.
+pub(crate) fn norm<const D: usize>(
+    x: Tensor<D>,
+    weight_d: Tensor<1>,
+    bias_d: Option<Tensor<1>>,
+    eps: f64,
+) -> Tensor<D> {
+    let centred = bias_d.is_some();
+    let bias_d = bias_d.unwrap_or_else(|| weight_d.clone().detach());
+    Tensor::from_dispatch(Dispatch::cube_norm(
+        x.into_dispatch(),
+        weight_d.into_dispatch(),
+        bias_d.into_dispatch(),
+        eps,
+        centred,
+    ))
+}
+
+/// [`crate::rope`] of whole heads in halves.
+pub(crate) fn rope(x_bthd: Tensor<4>, cos_tr: Tensor<2>, sin_tr: Tensor<2>) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::cube_rope(
+        x_bthd.into_dispatch(),
+        cos_tr.into_dispatch(),
+        sin_tr.into_dispatch(),
+    ))
+}
+
+/// Negative log-likelihoods of the targets, and the gradient of their weighted sum with respect to the logits, which takes
+/// the logits' place.
+pub(crate) fn likelihoods(
+    logits_cv: Tensor<2>,
+    targets_c: Tensor<1, Int>,
+    weights_c: Tensor<1>,
+) -> (Tensor<1>, Tensor<2>) {
+    let (nll_c, gradient_cv) = Dispatch::cube_softmax(
+        logits_cv.into_dispatch(),
+        targets_c.into_dispatch(),
+        weights_c.into_dispatch(),
+    );
+    (Tensor::from_dispatch(nll_c), Tensor::from_dispatch(gradient_cv))
+}
+
+/// [`crate::adamw_step`].
+pub(crate) fn adamw_step<const D: usize>(
+    parameter: Tensor<D>,
+    gradient: Tensor<D>,
+    first: Tensor<D>,
+    second: Tensor<D>,
+    settings: AdamW,
+) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
+    let (parameter, first, second) = Dispatch::cube_adamw(
+        parameter.into_dispatch(),
+        gradient.into_dispatch(),
+        first.into_dispatch(),
+        second.into_dispatch(),
+        settings,
+    );
+    (
+        Tensor::from_dispatch(parameter),
+        Tensor::from_dispatch(first),
+        Tensor::from_dispatch(second),
+    )
+}
+
+/// Operations with a backward pass, which [`Backwards`] has.
+#[backend_extension(Cube, Fusion: cfg(feature = "fusion"), Autodiff)]
+pub(crate) trait Forwards: Backend {
+    #[fusion(dtype = gate, shape = gate)]
+    fn cube_swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;
+    #[fusion(dtype = x, shape = x)]
+    fn cube_gelu(x: FloatTensor<Self>, kind: Gelu) -> FloatTensor<Self>;
+    #[fusion(dtype = x, shape = x)]
+    fn cube_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        eps: f64,
+        centred: bool,
+    ) -> FloatTensor<Self>;
+    #[fusion(dtype = x, shape = x)]
+    fn cube_rope(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+/// Backward passes, and what has none.
+#[backend_extension(Cube, Fusion: cfg(feature = "fusion"))]
+pub(crate) trait Backwards: Backend {
+    #[fusion(meta = |gate, up, _gradient| (gate.clone(), up.clone()))]
+    fn cube_swiglu_backward(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+    #[fusion(dtype = x, shape = x)]
+    fn cube_gelu_backward(x: FloatTensor<Self>, gradient: FloatTensor<Self>, kind: Gelu)
+    -> FloatTensor<Self>;
+    /// The gradients of `x`, weight and bias.
+    #[fusion(meta = |x, weight, _gradient, _eps, _centred| (x.clone(), weight.clone(), weight.clone()))]
+    fn cube_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        eps: f64,
+        centred: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    #[fusion(dtype = gradient, shape = gradient)]
+    fn cube_rope_backward(
+        gradient: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+    /// The negative log-likelihoods, and the gradients of their weighted sum with respect to the logits.
+    #[fusion(meta = |logits, _targets, weights| (weights.clone(), logits.clone()))]
+    fn cube_softmax(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        weights: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+    #[fusion(meta = |parameter, _gradient, first, second, _settings| (parameter.clone(), first.clone(), second.clone()))]
+    fn cube_adamw(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        settings: AdamW,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+}
+
+impl Forwards for CubeBackend {
+    fn cube_swiglu(gate: CubeTensor, up: CubeTensor) -> CubeTensor {
+        swiglu::forward(gate, up)
+    }
+
+    fn cube_gelu(x: CubeTensor, kind: Gelu) -> CubeTensor {
+        gelu::forward(x, kind)
+    }
+
+    fn cube_norm(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, eps: f64, centred: bool) -> CubeTensor {
+        norm::forward(x, weight, bias, eps, centred)
+    }
+
+    fn cube_rope(x: CubeTensor, cos: CubeTensor, sin: CubeTensor) -> CubeTensor {
+        rope::rotate(x, cos, sin, 1.0)
+    }
+}
+
+impl Backwards for CubeBackend {
+    fn cube_swiglu_backward(
+        gate: CubeTensor,
+        up: CubeTensor,
+        gradient: CubeTensor,
+    ) -> (CubeTensor, CubeTensor) {
+        swiglu::backward(gate, up, gradient)
+    }
+
+    fn cube_gelu_backward(x: CubeTensor, gradient: CubeTensor, kind: Gelu) -> CubeTensor {
+        gelu::backward(x, gradient, kind)
+    }
+
+    fn cube_norm_backward(
+        x: CubeTensor,
+        weight: CubeTensor,
+        gradient: CubeTensor,
+        eps: f64,
+        centred: bool,
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
+        norm::backward(x, weight, gradient, eps, centred)
+    }
+
+    fn cube_rope_backward(gradient: CubeTensor, cos: CubeTensor, sin: CubeTensor) -> CubeTensor {
+        // A rotation's transpose is its inverse.
+        rope::rotate(gradient, cos, sin, -1.0)
+    }
+
+    fn cube_softmax(
+        logits: CubeTensor,
+        targets: CubeTensor,
+        weights: CubeTensor,
+    ) -> (CubeTensor, CubeTensor) {
+        cross_entropy::softmax(logits, targets, weights)
+    }
+
+    fn cube_adamw(
+        parameter: CubeTensor,
+        gradient: CubeTensor,
+        first: CubeTensor,
+        second: CubeTensor,
+        settings: AdamW,
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
+        adamw::step(parameter, gradient, first, second, settings)
+    }
+}
+
+/// The backward pass of an operation on `N` tensors.
+trait Differentiable<B: Backwards, const N: usize>: Clone + Debug + Send + 'static {
+    /// The gradients of the inputs, from the inputs and the gradient of the value.
+    fn backward(&self, inputs: [FloatTensor<B>; N], gradient: FloatTensor<B>) -> [FloatTensor<B>; N];
+}
+
+/// The step that [`track`] adds to the graph.
+#[derive(Debug)]
+struct Step<O>(std::marker::PhantomData<fn() -> O>);
+
+impl<B: Backwards, const N: usize, O: Differentiable<B, N>> Backward<B, N> for Step<O> {
+    type State = (O, [NodeId; N]);
+
+    fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let (operation, nodes) = ops.state;
+        let gradient = grads.consume::<B>(&ops.node);
+        let inputs = nodes.map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
+        let gradients = operation.backward(inputs, gradient);
+        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
+            if let Some(node) = parent {
+                grads.register::<B>(node.id, gradient);
+            }
+        }
+    }
+}
+
+/// Puts an operation's value into the graph; only its inputs are kept for the backward pass.
+fn track<B: Backwards, C: CheckpointStrategy, O: Differentiable<B, N>, const N: usize>(
+    operation: O,
+    inputs: [FloatTensor<Autodiff<B, C>>; N],
+    value: FloatTensor<B>,
+) -> FloatTensor<Autodiff<B, C>> {
+    let step = Step::<O>(std::marker::PhantomData);
+    match Backward::<B, N>::prepare::<C>(step, inputs.each_ref().map(<FloatTensor<Autodiff<B, C>>>::node))
+        .compute_bound()
+        .stateful()
+    {
+        OpsKind::Tracked(mut prepared) => {
+            let nodes = inputs.each_ref().map(|input| prepared.checkpoint(input));
+            prepared.finish((operation, nodes), value)
+        }
+        OpsKind::UnTracked(prepared) => prepared.finish(value),
+    }
+}
+
+impl<B: Forwards + Backwards, C: CheckpointStrategy> Forwards for Autodiff<B, C> {
+    fn cube_swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+        let value = B::cube_swiglu(gate.primitive().clone(), up.primitive().clone());
+        track::<B, C, _, _>(swiglu::SwiGlu, [gate, up], value)
+    }
+
+    fn cube_gelu(x: FloatTensor<Self>, kind: Gelu) -> FloatTensor<Self> {
+        let value = B::cube_gelu(x.primitive().clone(), kind);
+        track::<B, C, _, _>(kind, [x], value)
+    }
+
+    fn cube_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        eps: f64,
+        centred: bool,
+    ) -> FloatTensor<Self> {
+        let [x1, weight1, bias1] = [&x, &weight, &bias].map(|input| input.primitive().clone());
+        let value = B::cube_norm(x1, weight1, bias1, eps, centred);
+        track::<B, C, _, _>(norm::Norm { eps, centred }, [x, weight, bias], value)
+    }
+
+    fn cube_rope(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self> {
+        let [x1, cos, sin] = [&x, &cos, &sin].map(|input| input.primitive().clone());
+        let value = B::cube_rope(x1, cos.clone(), sin.clone());
+        track::<B, C, _, _>(rope::Rope::<B> { cos, sin }, [x], value)
+    }
+}
+
+/// A tensor without values, like another in all else.
+fn empty_like(tensor: &CubeTensor, shape: Shape, dtype: DType) -> CubeTensor {
+    empty_device_contiguous_dtype(tensor.client.clone(), tensor.device.clone(), shape, dtype)
+}
+
+/// A contiguous tensor with these values that may be overwritten: the tensor itself where no one else holds it.
+fn owned(tensor: CubeTensor) -> CubeTensor {
+    let tensor = into_contiguous(tensor);
+    if tensor.can_mut() { tensor } else { tensor.copy() }
+}
+
+/// Units for rows of `d` elements: a power of two that the device takes.
+fn units(tensor: &CubeTensor, d: usize) -> usize {
+    let most = tensor.client.properties().hardware.max_units_per_cube as usize;
+    UNITS.min(most).min(d.next_power_of_two().max(32))
+}
+
+/// The sum of every unit's `value`, added up in a fixed order; every unit gets it.
+#[cube]
+fn total(value: f32, #[comptime] units: usize) -> f32 {
+    let mut shared = Shared::<[f32]>::new_slice(units);
+    let unit = UNIT_POS as usize;
+    shared[unit] = value;
+    sync_cube();
+    let mut half = comptime!(units / 2).runtime();
+    while half > 0 {
+        if unit < half {
+            let other = shared[unit + half];
+            shared[unit] += other;
+        }
+        sync_cube();
+        half /= 2;
+    }
+    let sum = shared[0];
+    sync_cube();
+    sum
+}
+
+/// The greatest of every unit's `value`; every unit gets it.
+#[cube]
+fn greatest(value: f32, #[comptime] units: usize) -> f32 {
+    let mut shared = Shared::<[f32]>::new_slice(units);
+    let unit = UNIT_POS as usize;
+    shared[unit] = value;
+    sync_cube();
+    let mut half = comptime!(units / 2).runtime();
+    while half > 0 {
+        if unit < half {
+            let other = shared[unit + half];
+            if other > shared[unit] {
+                shared[unit] = other;
+            }
+        }
+        sync_cube();
+        half /= 2;
+    }
+    let max = shared[0];
+    sync_cube();
+    max
+}

@@ -1,0 +1,87 @@
+//! Softmax, likelihood and gradient of a chunk's logits, one cube a row: read twice and written once.
+
+use burn::backend::{TensorMetadata, cubecl::dtype_to_storage_type};
+use burn_cubecl::cubecl::{calculate_cube_count_elemwise, prelude::*};
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::{cubecl, tensor::CubeTensor};
+
+use super::{empty_like, greatest, owned, total, units};
+
+/// Below every logit that is a number; an infinity cannot be written in every shading language.
+const LOWEST: f32 = f32::MIN;
+
+#[cube(launch)]
+fn softmax_kernel<F: Float, I: Int>(
+    logits: &mut Tensor<F>,
+    targets: &Tensor<I>,
+    weights: &Tensor<F>,
+    nll: &mut Tensor<F>,
+    #[comptime] units: usize,
+    #[define(F, I)] _dtypes: [ElemType; 2],
+) {
+    let (row, v) = (CUBE_POS, logits.shape(1));
+    if row >= targets.len() {
+        terminate!();
+    }
+    let start = row * v;
+    // The greatest logit so far, and the sum of exponentials against it.
+    let mut max = LOWEST.runtime();
+    let mut sum = 0.0f32;
+    let mut i = UNIT_POS as usize;
+    while i < v {
+        let x = f32::cast_from(logits[start + i]);
+        if x > max {
+            sum *= (max - x).exp();
+            max = x;
+        }
+        sum += (x - max).exp();
+        i += units;
+    }
+    let highest = greatest(max, units);
+    let sum = total(sum * (max - highest).exp(), units);
+    let target = u32::cast_from(targets[row]) as usize;
+    let at_target = f32::cast_from(logits[start + target]);
+    let weight = f32::cast_from(weights[row]);
+    // No unit may overwrite the target's logit before all have read it.
+    sync_cube();
+    let scale = weight / sum;
+    let mut i = UNIT_POS as usize;
+    while i < v {
+        let mut gradient = (f32::cast_from(logits[start + i]) - highest).exp() * scale;
+        if i == target {
+            gradient -= weight;
+        }
+        logits[start + i] = F::cast_from(gradient);
+        i += units;
+    }
+    if UNIT_POS == 0 {
+        nll[row] = F::cast_from((highest - at_target) + sum.ln());
+    }
+}
+
+pub(super) fn softmax(
+    logits: CubeTensor,
+    targets: CubeTensor,
+    weights: CubeTensor,
+) -> (CubeTensor, CubeTensor) {
+    let logits = owned(logits);
+    let [targets, weights] = [targets, weights].map(into_contiguous);
+    let [rows, v] = logits.shape().dims();
+    let (client, units) = (logits.client.clone(), units(&logits, v));
+    let nll = empty_like(&weights, weights.shape(), weights.dtype);
+    if rows > 0 {
+        let dtypes = [logits.dtype, targets.dtype].map(dtype_to_storage_type);
+        softmax_kernel::launch(
+            &client,
+            calculate_cube_count_elemwise(&client, rows, CubeDim::new_single()),
+            CubeDim::new_1d(units as u32),
+            logits.clone().into_tensor_arg(),
+            targets.into_tensor_arg(),
+            weights.into_tensor_arg(),
+            nll.clone().into_tensor_arg(),
+            units,
+            dtypes,
+        );
+    }
+    (nll, logits)
+}
