@@ -16,6 +16,9 @@ use crate::simd::{exponentials, vectorised};
 /// Logits held at once, in elements (4 MiB in f32).
 const CHUNK_ELEMENTS: usize = 1 << 20;
 
+/// The same on a GPU (256 MiB in f32), which wants large products.
+const GPU_CHUNK_ELEMENTS: usize = 1 << 26;
+
 /// Rows whose softmax is one task.
 const ROWS: usize = 16;
 
@@ -117,7 +120,8 @@ fn reference_gradients(
     let mut hidden_gradients = Vec::new();
     let mut head_gradient_vd = head_vd.zeros_like();
     let mut bias_gradient_v = bias_v.as_ref().map(Tensor::zeros_like);
-    for (start, rows) in chunks(hidden_nd.dims()[0], head_vd.dims()[0]) {
+    let (n, v) = (hidden_nd.dims()[0], head_vd.dims()[0]);
+    for (start, rows) in tiles(n, rows_at_once(&hidden_nd, v)) {
         let x_cd = hidden_nd.clone().narrow(0, start, rows);
         let target_c = targets_n.clone().narrow(0, start, rows);
         let weight_c = weights_n.clone().narrow(0, start, rows);
@@ -192,11 +196,17 @@ fn reference_nll(
     bias_v: Option<Tensor<1>>,
     targets_n: Tensor<1, Int>,
 ) -> Tensor<1> {
-    let parts = chunks(hidden_nd.dims()[0], head_vd.dims()[0]).map(|(start, rows)| {
+    let (n, v) = (hidden_nd.dims()[0], head_vd.dims()[0]);
+    let parts = tiles(n, rows_at_once(&hidden_nd, v)).map(|(start, rows)| {
         let x_cd = hidden_nd.clone().narrow(0, start, rows);
-        let target_c1 = targets_n.clone().narrow(0, start, rows).unsqueeze_dim::<2>(1);
-        log_softmax(logits(x_cd, head_vd.clone(), bias_v.clone()), 1)
-            .gather(1, target_c1)
+        let target_c = targets_n.clone().narrow(0, start, rows);
+        let logits_cv = logits(x_cd, head_vd.clone(), bias_v.clone());
+        #[cfg(feature = "cube")]
+        if cube::takes(&logits_cv) {
+            return cube::nll(logits_cv, target_c);
+        }
+        log_softmax(logits_cv, 1)
+            .gather(1, target_c.unsqueeze_dim::<2>(1))
             .neg()
             .squeeze_dim::<1>(1)
     });
@@ -208,12 +218,25 @@ fn chunk_rows(v: usize) -> usize {
     (CHUNK_ELEMENTS / v).max(1)
 }
 
-/// Ranges `(start, rows)` that tile `n` rows so that a chunk's logits stay within [`CHUNK_ELEMENTS`].
-fn chunks(n: usize, v: usize) -> impl Iterator<Item = (usize, usize)> {
-    let rows = chunk_rows(v);
+/// Rows of a chunk where the tensor lies.
+fn rows_at_once(tensor: &Tensor<2>, v: usize) -> usize {
+    if flex::is_flex(tensor) {
+        chunk_rows(v)
+    } else {
+        (GPU_CHUNK_ELEMENTS / v).max(1)
+    }
+}
+
+/// Ranges `(start, rows)` that tile `n` rows.
+fn tiles(n: usize, rows: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..n)
         .step_by(rows)
         .map(move |start| (start, rows.min(n - start)))
+}
+
+/// Ranges that tile `n` rows so that a chunk's logits stay within [`CHUNK_ELEMENTS`].
+fn chunks(n: usize, v: usize) -> impl Iterator<Item = (usize, usize)> {
+    tiles(n, chunk_rows(v))
 }
 
 /// The fused body of [`linear_nll`].

@@ -3,21 +3,12 @@
 //! They read and write f32 or bf16 and reckon in f32, one cube a row or one unit an element, and give the same bytes every
 //! time on one device. What they are tested against is the composed body of each operation.
 
-use std::fmt::Debug;
-
-use burn::backend::autodiff::{
-    NodeId,
-    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-    grads::Gradients,
-    ops::{Backward, Ops, OpsKind},
-};
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::{Autodiff, Backend, Dispatch, DispatchDevice, backend_extension};
-use burn::tensor::{DType, Device, Int, Shape, Tensor};
-use burn_cubecl::cubecl::prelude::*;
-use burn_cubecl::kernel::into_contiguous;
-use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
-use burn_cubecl::{CubeBackend, cubecl, tensor::CubeTensor};
+use burn::backend::{Backend, Dispatch, DispatchDevice, backend_extension};
+#[cfg(feature = "fusion")]
+use burn::tensor::Shape;
+use burn::tensor::{DType, Device, Int, Tensor};
+use burn_cubecl::{CubeBackend, tensor::CubeTensor};
 
 use crate::adamw::AdamW;
 use crate::gelu::Gelu;
@@ -25,12 +16,14 @@ use crate::gelu::Gelu;
 mod adamw;
 mod cross_entropy;
 mod gelu;
+mod graph;
 mod norm;
 mod rope;
+mod rows;
 mod swiglu;
 
-/// Units of a cube that works on one row.
-const UNITS: usize = 256;
+use graph::Differentiable;
+use rows::{empty_like, greatest, owned, total, units};
 
 /// Whether a tensor takes the bodies here: f32 or bf16 on a GPU.
 pub(crate) fn takes<const D: usize>(tensor: &Tensor<D>) -> bool {
@@ -89,6 +82,14 @@ pub(crate) fn likelihoods(
         weights_c.into_dispatch(),
     );
     (Tensor::from_dispatch(nll_c), Tensor::from_dispatch(gradient_cv))
+}
+
+/// Negative log-likelihoods of the targets.
+pub(crate) fn nll(logits_cv: Tensor<2>, targets_c: Tensor<1, Int>) -> Tensor<1> {
+    Tensor::from_dispatch(Dispatch::cube_nll(
+        logits_cv.into_dispatch(),
+        targets_c.into_dispatch(),
+    ))
 }
 
 /// [`crate::adamw_step`].
@@ -166,6 +167,9 @@ pub(crate) trait Backwards: Backend {
         targets: IntTensor<Self>,
         weights: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
+    /// The negative log-likelihoods alone.
+    #[fusion(dtype = logits, shape = Shape::new([logits[0]]))]
+    fn cube_nll(logits: FloatTensor<Self>, targets: IntTensor<Self>) -> FloatTensor<Self>;
     #[fusion(meta = |parameter, _gradient, first, second, _settings| (parameter.clone(), first.clone(), second.clone()))]
     fn cube_adamw(
         parameter: FloatTensor<Self>,
@@ -230,6 +234,10 @@ impl Backwards for CubeBackend {
         cross_entropy::softmax(logits, targets, weights)
     }
 
+    fn cube_nll(logits: CubeTensor, targets: CubeTensor) -> CubeTensor {
+        cross_entropy::nll(logits, targets)
+    }
+
     fn cube_adamw(
         parameter: CubeTensor,
         gradient: CubeTensor,
@@ -239,140 +247,4 @@ impl Backwards for CubeBackend {
     ) -> (CubeTensor, CubeTensor, CubeTensor) {
         adamw::step(parameter, gradient, first, second, settings)
     }
-}
-
-/// The backward pass of an operation on `N` tensors.
-trait Differentiable<B: Backwards, const N: usize>: Clone + Debug + Send + 'static {
-    /// The gradients of the inputs, from the inputs and the gradient of the value.
-    fn backward(&self, inputs: [FloatTensor<B>; N], gradient: FloatTensor<B>) -> [FloatTensor<B>; N];
-}
-
-/// The step that [`track`] adds to the graph.
-#[derive(Debug)]
-struct Step<O>(std::marker::PhantomData<fn() -> O>);
-
-impl<B: Backwards, const N: usize, O: Differentiable<B, N>> Backward<B, N> for Step<O> {
-    type State = (O, [NodeId; N]);
-
-    fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
-        let (operation, nodes) = ops.state;
-        let gradient = grads.consume::<B>(&ops.node);
-        let inputs = nodes.map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
-        let gradients = operation.backward(inputs, gradient);
-        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
-            if let Some(node) = parent {
-                grads.register::<B>(node.id, gradient);
-            }
-        }
-    }
-}
-
-/// Puts an operation's value into the graph; only its inputs are kept for the backward pass.
-fn track<B: Backwards, C: CheckpointStrategy, O: Differentiable<B, N>, const N: usize>(
-    operation: O,
-    inputs: [FloatTensor<Autodiff<B, C>>; N],
-    value: FloatTensor<B>,
-) -> FloatTensor<Autodiff<B, C>> {
-    let step = Step::<O>(std::marker::PhantomData);
-    match Backward::<B, N>::prepare::<C>(step, inputs.each_ref().map(<FloatTensor<Autodiff<B, C>>>::node))
-        .compute_bound()
-        .stateful()
-    {
-        OpsKind::Tracked(mut prepared) => {
-            let nodes = inputs.each_ref().map(|input| prepared.checkpoint(input));
-            prepared.finish((operation, nodes), value)
-        }
-        OpsKind::UnTracked(prepared) => prepared.finish(value),
-    }
-}
-
-impl<B: Forwards + Backwards, C: CheckpointStrategy> Forwards for Autodiff<B, C> {
-    fn cube_swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
-        let value = B::cube_swiglu(gate.primitive().clone(), up.primitive().clone());
-        track::<B, C, _, _>(swiglu::SwiGlu, [gate, up], value)
-    }
-
-    fn cube_gelu(x: FloatTensor<Self>, kind: Gelu) -> FloatTensor<Self> {
-        let value = B::cube_gelu(x.primitive().clone(), kind);
-        track::<B, C, _, _>(kind, [x], value)
-    }
-
-    fn cube_norm(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        eps: f64,
-        centred: bool,
-    ) -> FloatTensor<Self> {
-        let [x1, weight1, bias1] = [&x, &weight, &bias].map(|input| input.primitive().clone());
-        let value = B::cube_norm(x1, weight1, bias1, eps, centred);
-        track::<B, C, _, _>(norm::Norm { eps, centred }, [x, weight, bias], value)
-    }
-
-    fn cube_rope(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self> {
-        let [x1, cos, sin] = [&x, &cos, &sin].map(|input| input.primitive().clone());
-        let value = B::cube_rope(x1, cos.clone(), sin.clone());
-        track::<B, C, _, _>(rope::Rope::<B> { cos, sin }, [x], value)
-    }
-}
-
-/// A tensor without values, like another in all else.
-fn empty_like(tensor: &CubeTensor, shape: Shape, dtype: DType) -> CubeTensor {
-    empty_device_contiguous_dtype(tensor.client.clone(), tensor.device.clone(), shape, dtype)
-}
-
-/// A contiguous tensor with these values that may be overwritten: the tensor itself where no one else holds it.
-fn owned(tensor: CubeTensor) -> CubeTensor {
-    let tensor = into_contiguous(tensor);
-    if tensor.can_mut() { tensor } else { tensor.copy() }
-}
-
-/// Units for rows of `d` elements: a power of two that the device takes.
-fn units(tensor: &CubeTensor, d: usize) -> usize {
-    let most = tensor.client.properties().hardware.max_units_per_cube as usize;
-    UNITS.min(most).min(d.next_power_of_two().max(32))
-}
-
-/// The sum of every unit's `value`, added up in a fixed order; every unit gets it.
-#[cube]
-fn total(value: f32, #[comptime] units: usize) -> f32 {
-    let mut shared = Shared::<[f32]>::new_slice(units);
-    let unit = UNIT_POS as usize;
-    shared[unit] = value;
-    sync_cube();
-    let mut half = comptime!(units / 2).runtime();
-    while half > 0 {
-        if unit < half {
-            let other = shared[unit + half];
-            shared[unit] += other;
-        }
-        sync_cube();
-        half /= 2;
-    }
-    let sum = shared[0];
-    sync_cube();
-    sum
-}
-
-/// The greatest of every unit's `value`; every unit gets it.
-#[cube]
-fn greatest(value: f32, #[comptime] units: usize) -> f32 {
-    let mut shared = Shared::<[f32]>::new_slice(units);
-    let unit = UNIT_POS as usize;
-    shared[unit] = value;
-    sync_cube();
-    let mut half = comptime!(units / 2).runtime();
-    while half > 0 {
-        if unit < half {
-            let other = shared[unit + half];
-            if other > shared[unit] {
-                shared[unit] = other;
-            }
-        }
-        sync_cube();
-        half /= 2;
-    }
-    let max = shared[0];
-    sync_cube();
-    max
 }

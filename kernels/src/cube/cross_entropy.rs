@@ -1,6 +1,7 @@
-//! Softmax, likelihood and gradient of a chunk's logits, one cube a row: read twice and written once.
+//! Likelihood and gradient of a chunk's logits, one cube a row: read twice and written once, or read once without gradient.
 
 use burn::backend::{TensorMetadata, cubecl::dtype_to_storage_type};
+use burn::tensor::Shape;
 use burn_cubecl::cubecl::{calculate_cube_count_elemwise, prelude::*};
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::{cubecl, tensor::CubeTensor};
@@ -17,6 +18,7 @@ fn softmax_kernel<F: Float, I: Int>(
     weights: &Tensor<F>,
     nll: &mut Tensor<F>,
     #[comptime] units: usize,
+    #[comptime] graded: bool,
     #[define(F, I)] _dtypes: [ElemType; 2],
 ) {
     let (row, v) = (CUBE_POS, logits.shape(1));
@@ -41,34 +43,50 @@ fn softmax_kernel<F: Float, I: Int>(
     let sum = total(sum * (max - highest).exp(), units);
     let target = u32::cast_from(targets[row]) as usize;
     let at_target = f32::cast_from(logits[start + target]);
-    let weight = f32::cast_from(weights[row]);
-    // No unit may overwrite the target's logit before all have read it.
-    sync_cube();
-    let scale = weight / sum;
-    let mut i = UNIT_POS as usize;
-    while i < v {
-        let mut gradient = (f32::cast_from(logits[start + i]) - highest).exp() * scale;
-        if i == target {
-            gradient -= weight;
+    if graded {
+        let weight = f32::cast_from(weights[row]);
+        // No unit may overwrite the target's logit before all have read it.
+        sync_cube();
+        let scale = weight / sum;
+        let mut i = UNIT_POS as usize;
+        while i < v {
+            let mut gradient = (f32::cast_from(logits[start + i]) - highest).exp() * scale;
+            if i == target {
+                gradient -= weight;
+            }
+            logits[start + i] = F::cast_from(gradient);
+            i += units;
         }
-        logits[start + i] = F::cast_from(gradient);
-        i += units;
     }
     if UNIT_POS == 0 {
         nll[row] = F::cast_from((highest - at_target) + sum.ln());
     }
 }
 
+/// The negative log-likelihoods, and in the logits' place the gradients of their weighted sum.
 pub(super) fn softmax(
     logits: CubeTensor,
     targets: CubeTensor,
     weights: CubeTensor,
 ) -> (CubeTensor, CubeTensor) {
     let logits = owned(logits);
-    let [targets, weights] = [targets, weights].map(into_contiguous);
+    let nll = launch(&logits, targets, into_contiguous(weights), true);
+    (nll, logits)
+}
+
+/// The negative log-likelihoods alone.
+pub(super) fn nll(logits: CubeTensor, targets: CubeTensor) -> CubeTensor {
+    let logits = into_contiguous(logits);
+    // Not read.
+    let weights = empty_like(&logits, Shape::new([1]), logits.dtype);
+    launch(&logits, targets, weights, false)
+}
+
+fn launch(logits: &CubeTensor, targets: CubeTensor, weights: CubeTensor, graded: bool) -> CubeTensor {
+    let targets = into_contiguous(targets);
     let [rows, v] = logits.shape().dims();
-    let (client, units) = (logits.client.clone(), units(&logits, v));
-    let nll = empty_like(&weights, weights.shape(), weights.dtype);
+    let (client, units) = (logits.client.clone(), units(logits, v));
+    let nll = empty_like(logits, Shape::new([rows]), logits.dtype);
     if rows > 0 {
         let dtypes = [logits.dtype, targets.dtype].map(dtype_to_storage_type);
         softmax_kernel::launch(
@@ -80,8 +98,9 @@ pub(super) fn softmax(
             weights.into_tensor_arg(),
             nll.clone().into_tensor_arg(),
             units,
+            graded,
             dtypes,
         );
     }
-    (nll, logits)
+    nll
 }
