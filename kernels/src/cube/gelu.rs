@@ -1,5 +1,8 @@
 //! The Gaussian error linear unit, one unit an element.
 
+// cubecl's `erf`, which the standard library may have one day.
+#![allow(unstable_name_collisions)]
+
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{TensorMetadata, cubecl::dtype_to_storage_type};
 use burn_cubecl::cubecl::{calculate_cube_count_elemwise, prelude::*};
