@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, activation};
 use lyceum_kernels::{
-    AdamW, Mask, Orientation, Pairing, Row, adamw_step, attention, linear_cross_entropy, rms_norm, rope,
-    row_linear, swiglu,
+    AdamW, Divergence, Mask, Orientation, Pairing, Projection, Row, Teacher, adamw_step, attention,
+    linear_cross_entropy, linear_divergence, rms_norm, rope, row_linear, swiglu,
 };
 
 /// A small decoder's sizes.
@@ -22,9 +22,14 @@ const V: usize = 2048;
 const ROUNDS: usize = 15;
 
 /// Prints the median time of `work` in milliseconds.
+fn time(name: &str, work: impl FnMut()) {
+    time_rounds(name, ROUNDS, work);
+}
+
+/// [`time`] with a number of rounds.
 #[allow(clippy::print_stdout)] // A benchmark's output.
-fn time(name: &str, mut work: impl FnMut()) {
-    let mut times: Vec<f64> = (0..ROUNDS)
+fn time_rounds(name: &str, rounds: usize, mut work: impl FnMut()) {
+    let mut times: Vec<f64> = (0..rounds)
         .map(|_| {
             let start = Instant::now();
             work();
@@ -32,7 +37,7 @@ fn time(name: &str, mut work: impl FnMut()) {
         })
         .collect();
     times.sort_by(f64::total_cmp);
-    println!("{name:<28} {:>8.3} ms", times[ROUNDS / 2]);
+    println!("{name:<28} {:>8.3} ms", times[rounds / 2]);
 }
 
 fn random<const N: usize>(shape: [usize; N], device: &Device) -> Tensor<N> {
@@ -114,9 +119,38 @@ fn decoding() {
     }
 }
 
+/// A teacher/student divergence over GPT-2's vocabulary, through both heads and with all logits in memory.
+fn divergence() {
+    let [n, d, v] = [1024, 256, 50_257];
+    let device = Device::flex().autodiff();
+    let [hidden_nd, head_vd] = [[n, d], [v, d]].map(|shape| (random(shape, &device) * 0.1).require_grad());
+    let [teacher_nd, teacher_vd] = [[n, d], [v, d]].map(|shape| random(shape, &Device::flex()) * 0.1);
+    let weights = Tensor::<1>::ones([n], &Device::flex());
+    time_rounds("linear_divergence", 5, || {
+        let student = Projection {
+            hidden_nd: hidden_nd.clone(),
+            head_vd: head_vd.clone(),
+            bias_v: None,
+        };
+        let teacher = Projection {
+            hidden_nd: teacher_nd.clone(),
+            head_vd: teacher_vd.clone(),
+            bias_v: None,
+        };
+        let teacher = Teacher::Dense(teacher);
+        backward(linear_divergence(student, teacher, Divergence::ReverseKl, 1.0, weights.clone()).loss);
+    });
+    time_rounds("  burn", 5, || {
+        let log_q = activation::log_softmax(hidden_nd.clone().matmul(head_vd.clone().transpose()), 1);
+        let log_p = activation::log_softmax(teacher_nd.clone().matmul(teacher_vd.clone().transpose()), 1);
+        backward(log_q.clone().exp() * (log_q - log_p.autodiff()));
+    });
+}
+
 fn main() {
     row_linears();
     decoding();
+    divergence();
     let device = Device::flex().autodiff();
     let hidden = random([B * T, H * D], &device).require_grad();
     let wide = random([B * T, 4 * H * D], &device).require_grad();

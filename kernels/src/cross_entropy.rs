@@ -9,18 +9,9 @@ use rayon::prelude::*;
 #[cfg(feature = "cube")]
 use crate::cube;
 use crate::flex::{self, Plain};
-use crate::linear;
 use crate::matrix::{View, multiply_parallel};
+use crate::projection::{Backward, Projection, add_rows, chunk_rows, chunks, indices, task_rows};
 use crate::simd::{exponentials, vectorised};
-
-/// Logits held at once, in elements (4 MiB in f32).
-const CHUNK_ELEMENTS: usize = 1 << 20;
-
-/// The same on a GPU (256 MiB in f32), which wants large products.
-const GPU_CHUNK_ELEMENTS: usize = 1 << 26;
-
-/// Rows whose softmax is one task.
-const ROWS: usize = 16;
 
 /// What [`linear_cross_entropy`] gives.
 #[derive(Debug, Clone)]
@@ -61,24 +52,20 @@ pub fn linear_cross_entropy(
         weights_n.clone().without_autodiff(),
     );
     let nll_n = gradients.nll_n;
-    let value = (nll_n.clone() * weights_n.without_autodiff()).sum().autodiff();
-    let mut linear =
-        (hidden_nd * gradients.hidden_nd.autodiff()).sum() + (head_vd * gradients.head_vd.autodiff()).sum();
-    if let (Some(bias_v), Some(gradient_v)) = (bias_v, gradients.bias_v) {
-        linear = linear + (bias_v * gradient_v.autodiff()).sum();
-    }
-    // The linear function's own value is subtracted again: only its gradient is wanted.
-    let loss = linear.clone() - linear.detach() + value;
+    let value = (nll_n.clone() * weights_n.without_autodiff()).sum();
+    let projection = Projection {
+        hidden_nd,
+        head_vd,
+        bias_v,
+    };
+    let loss = projection.with_gradients(value, gradients.by);
     CrossEntropy { loss, nll_n }
 }
 
 /// Negative log-likelihoods and the weighted sum's gradients.
 struct Gradients {
     nll_n: Tensor<1>,
-    hidden_nd: Tensor<2>,
-    head_vd: Tensor<2>,
-    /// Where there is a bias.
-    bias_v: Option<Tensor<1>>,
+    by: Projection,
 }
 
 /// Negative log-likelihoods, and the weighted sum's gradients with respect to hidden states and head; outside the graph.
@@ -102,9 +89,11 @@ fn gradients(
     );
     Gradients {
         nll_n: Tensor::from_dispatch(nll_n),
-        hidden_nd: Tensor::from_dispatch(hidden_nd),
-        head_vd: Tensor::from_dispatch(head_vd),
-        bias_v: biased.then(|| Tensor::from_dispatch(bias_v)),
+        by: Projection {
+            hidden_nd: Tensor::from_dispatch(hidden_nd),
+            head_vd: Tensor::from_dispatch(head_vd),
+            bias_v: biased.then(|| Tensor::from_dispatch(bias_v)),
+        },
     }
 }
 
@@ -116,28 +105,23 @@ fn reference_gradients(
     targets_n: Tensor<1, Int>,
     weights_n: Tensor<1>,
 ) -> Gradients {
+    let projection = Projection {
+        hidden_nd,
+        head_vd,
+        bias_v,
+    };
     let mut nll = Vec::new();
-    let mut hidden_gradients = Vec::new();
-    let mut head_gradient_vd = head_vd.zeros_like();
-    let mut bias_gradient_v = bias_v.as_ref().map(Tensor::zeros_like);
-    let (n, v) = (hidden_nd.dims()[0], head_vd.dims()[0]);
-    for (start, rows) in tiles(n, rows_at_once(&hidden_nd, v)) {
-        let x_cd = hidden_nd.clone().narrow(0, start, rows);
+    let mut by = Backward::new(&projection);
+    for (start, rows) in projection.chunks() {
         let target_c = targets_n.clone().narrow(0, start, rows);
         let weight_c = weights_n.clone().narrow(0, start, rows);
-        let logits_cv = logits(x_cd.clone(), head_vd.clone(), bias_v.clone());
-        let (nll_c, gradient_cv) = softmax(logits_cv, target_c, weight_c);
+        let (nll_c, by_logits_cv) = softmax(projection.logits(start, rows), target_c, weight_c);
         nll.push(nll_c);
-        hidden_gradients.push(gradient_cv.clone().matmul(head_vd.clone()));
-        bias_gradient_v =
-            bias_gradient_v.map(|sum_v| sum_v + gradient_cv.clone().sum_dim(0).squeeze_dim::<1>(0));
-        head_gradient_vd = head_gradient_vd + gradient_cv.transpose().matmul(x_cd);
+        by = by.add(start, &by_logits_cv);
     }
     Gradients {
         nll_n: Tensor::cat(nll, 0),
-        hidden_nd: Tensor::cat(hidden_gradients, 0),
-        head_vd: head_gradient_vd,
-        bias_v: bias_gradient_v,
+        by: by.finish(),
     }
 }
 
@@ -158,11 +142,6 @@ fn softmax(logits_cv: Tensor<2>, target_c: Tensor<1, Int>, weight_c: Tensor<1>) 
     let gradient_cv =
         (log_p_cv.exp() * weight_c1.clone()).scatter(1, target_c1, weight_c1.neg(), IndexingUpdateOp::Add);
     (nll_c, gradient_cv)
-}
-
-/// `x · headᵀ + bias`.
-fn logits(x_nd: Tensor<2>, head_vd: Tensor<2>, bias_v: Option<Tensor<1>>) -> Tensor<2> {
-    linear::reference(x_nd, head_vd.transpose(), bias_v)
 }
 
 /// Negative log-likelihood in nats of `targets_n` under `softmax(hidden · headᵀ + bias)`, without gradients. The head may
@@ -196,11 +175,14 @@ fn reference_nll(
     bias_v: Option<Tensor<1>>,
     targets_n: Tensor<1, Int>,
 ) -> Tensor<1> {
-    let (n, v) = (hidden_nd.dims()[0], head_vd.dims()[0]);
-    let parts = tiles(n, rows_at_once(&hidden_nd, v)).map(|(start, rows)| {
-        let x_cd = hidden_nd.clone().narrow(0, start, rows);
+    let projection = Projection {
+        hidden_nd,
+        head_vd,
+        bias_v,
+    };
+    let parts = projection.chunks().map(|(start, rows)| {
         let target_c = targets_n.clone().narrow(0, start, rows);
-        let logits_cv = logits(x_cd, head_vd.clone(), bias_v.clone());
+        let logits_cv = projection.logits(start, rows);
         #[cfg(feature = "cube")]
         if cube::takes(&logits_cv) {
             return cube::nll(logits_cv, target_c);
@@ -211,32 +193,6 @@ fn reference_nll(
             .squeeze_dim::<1>(1)
     });
     Tensor::cat(parts.collect(), 0)
-}
-
-/// Rows of a chunk.
-fn chunk_rows(v: usize) -> usize {
-    (CHUNK_ELEMENTS / v).max(1)
-}
-
-/// Rows of a chunk where the tensor lies.
-fn rows_at_once(tensor: &Tensor<2>, v: usize) -> usize {
-    if flex::is_flex(tensor) {
-        chunk_rows(v)
-    } else {
-        (GPU_CHUNK_ELEMENTS / v).max(1)
-    }
-}
-
-/// Ranges `(start, rows)` that tile `n` rows.
-fn tiles(n: usize, rows: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..n)
-        .step_by(rows)
-        .map(move |start| (start, rows.min(n - start)))
-}
-
-/// Ranges that tile `n` rows so that a chunk's logits stay within [`CHUNK_ELEMENTS`].
-fn chunks(n: usize, v: usize) -> impl Iterator<Item = (usize, usize)> {
-    tiles(n, chunk_rows(v))
 }
 
 /// The fused body of [`linear_nll`].
@@ -261,9 +217,9 @@ pub(crate) fn flex_nll(
             w.transposed(),
         );
         nll[start..start + rows]
-            .par_chunks_mut(ROWS)
-            .zip(logits.par_chunks_mut(ROWS * v))
-            .zip(targets[start..start + rows].par_chunks(ROWS))
+            .par_chunks_mut(task_rows(v))
+            .zip(logits.par_chunks_mut(task_rows(v) * v))
+            .zip(targets[start..start + rows].par_chunks(task_rows(v)))
             .for_each(|((nll, logits), targets)| {
                 softmax_rows(nll, logits, bias.storage(), targets, None);
             });
@@ -292,12 +248,12 @@ pub(crate) fn flex_nll_gradients(
         let (logits, x) = (&mut logits[..rows * v], View::new(&xs[start * d..], rows, d, d));
         multiply_parallel(logits, false, x, w.transposed());
         nll[range.clone()]
-            .par_chunks_mut(ROWS)
-            .zip(logits.par_chunks_mut(ROWS * v))
+            .par_chunks_mut(task_rows(v))
+            .zip(logits.par_chunks_mut(task_rows(v) * v))
             .zip(
                 targets[range.clone()]
-                    .par_chunks(ROWS)
-                    .zip(weights[range].par_chunks(ROWS)),
+                    .par_chunks(task_rows(v))
+                    .zip(weights[range].par_chunks(task_rows(v))),
             )
             .for_each(|((nll, logits), (targets, weights))| {
                 softmax_rows(nll, logits, bias, targets, Some(weights));
@@ -316,29 +272,6 @@ pub(crate) fn flex_nll_gradients(
         tensor(by_head, [v, d]),
         flex::tensor(by_bias, Shape::new([bias.len()])),
     )
-}
-
-/// The targets as indices, each below `v`.
-fn indices(targets: &FlexTensor, v: usize) -> Vec<usize> {
-    let targets = targets.to_contiguous();
-    let indices: Vec<usize> = match targets.dtype() {
-        DType::I64 => targets
-            .storage::<i64>()
-            .iter()
-            .map(|target| *target as usize)
-            .collect(),
-        DType::I32 => targets
-            .storage::<i32>()
-            .iter()
-            .map(|target| *target as usize)
-            .collect(),
-        other => panic!("targets are i32 or i64, not {other:?}"),
-    };
-    assert!(
-        indices.iter().all(|index| *index < v),
-        "every target lies in the vocabulary of {v}"
-    );
-    indices
 }
 
 vectorised! {
@@ -361,17 +294,6 @@ vectorised! {
                     *value *= scale;
                 }
                 row[targets[i]] -= weights[i];
-            }
-        }
-    }
-}
-
-vectorised! {
-    /// Adds every row to `sum`, in order.
-    fn add_rows<FMA>(sum: &mut [f32], rows: &[f32]) {
-        for row in rows.chunks_exact(sum.len()) {
-            for (sum, value) in sum.iter_mut().zip(row) {
-                *sum += value;
             }
         }
     }

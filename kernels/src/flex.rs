@@ -15,6 +15,7 @@ use burn_flex::FlexTensor;
 
 use crate::adamw::AdamW;
 use crate::attention::{Attention, Row};
+use crate::divergence::Settings;
 use crate::gelu::Gelu;
 use crate::layer_norm::LayerNorm;
 use crate::profile::timed;
@@ -229,6 +230,40 @@ pub(crate) trait Plain: Backend {
         FloatTensor<Self>,
         FloatTensor<Self>,
     );
+    /// The divergences from a teacher's head and the gradients of the student's hidden states, head and bias.
+    #[allow(clippy::too_many_arguments)] // A backend's operations take tensors, not what holds them.
+    fn fused_divergence(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        teacher_hidden: FloatTensor<Self>,
+        teacher_head: FloatTensor<Self>,
+        teacher_bias: FloatTensor<Self>,
+        settings: Settings,
+    ) -> (
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+    );
+    /// The same from a teacher's likeliest tokens.
+    #[allow(clippy::too_many_arguments)] // As above.
+    fn fused_divergence_top_k(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        ids: IntTensor<Self>,
+        log_p: FloatTensor<Self>,
+        log_tail: FloatTensor<Self>,
+        settings: Settings,
+    ) -> (
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+    );
     fn fused_append(cache: FloatTensor<Self>, new: FloatTensor<Self>, rows: Vec<Row>) -> FloatTensor<Self>;
     fn fused_row_linear(
         x: FloatTensor<Self>,
@@ -261,6 +296,38 @@ impl Plain for Flex {
     ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
         timed("linear_cross_entropy", || {
             crate::cross_entropy::flex_nll_gradients(&hidden, &head, &bias, &targets, &weights)
+        })
+    }
+
+    fn fused_divergence(
+        hidden: FlexTensor,
+        head: FlexTensor,
+        bias: FlexTensor,
+        weights: FlexTensor,
+        teacher_hidden: FlexTensor,
+        teacher_head: FlexTensor,
+        teacher_bias: FlexTensor,
+        settings: Settings,
+    ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
+        let teacher = [&teacher_hidden, &teacher_head, &teacher_bias];
+        timed("linear_divergence", || {
+            crate::divergence::flex_dense([&hidden, &head, &bias], &weights, teacher, settings)
+        })
+    }
+
+    fn fused_divergence_top_k(
+        hidden: FlexTensor,
+        head: FlexTensor,
+        bias: FlexTensor,
+        weights: FlexTensor,
+        ids: FlexTensor,
+        log_p: FlexTensor,
+        log_tail: FlexTensor,
+        settings: Settings,
+    ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
+        let student = [&hidden, &head, &bias];
+        timed("linear_divergence", || {
+            crate::divergence::flex_top_k(student, &weights, &ids, [&log_p, &log_tail], settings)
         })
     }
 

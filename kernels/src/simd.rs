@@ -116,6 +116,22 @@ pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
     p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23))
 }
 
+/// `ln x` for normal `x > 0`, to about two units in the last place (of one, near one); zero gives about -88, NaN stays NaN.
+///
+/// `x = m·2^k` with `m` within a factor `√2` of one: `ln m = 2·artanh((m − 1) / (m + 1))`, by its series.
+#[inline(always)]
+pub(crate) fn ln<const FMA: bool>(x: f32) -> f32 {
+    let k = (x.to_bits() as i32).wrapping_sub(std::f32::consts::FRAC_1_SQRT_2.to_bits() as i32) >> 23;
+    let m = f32::from_bits((x.to_bits() as i32).wrapping_sub(k << 23) as u32);
+    let s = (m - 1.0) / (m + 1.0);
+    let series = polynomial::<FMA, 5>([2.0, 2.0 / 3.0, 2.0 / 5.0, 2.0 / 7.0, 2.0 / 9.0], s * s);
+    // ln 2 in two parts, as in `exp`.
+    let k = k as f32;
+    let low = multiply_add::<FMA>(k, -2.121_944_4e-4, s * series);
+    let sum = multiply_add::<FMA>(k, 0.693_359_4, low);
+    if x.is_nan() { x } else { sum }
+}
+
 /// The logistic function, without overflow for any `x`.
 #[inline(always)]
 pub(crate) fn sigmoid<const FMA: bool>(x: f32) -> f32 {
@@ -240,9 +256,31 @@ pub(crate) fn exponentials<const FMA: bool>(x: &mut [f32]) -> (f32, f32) {
     (max, sum2(x, x, |value, _| value))
 }
 
+/// The greatest of `x` and `ln Σ e^(x - max)`.
+#[inline(always)]
+pub(crate) fn log_sum_exp<const FMA: bool>(x: &[f32]) -> (f32, f32) {
+    let max = maximum(x);
+    (max, sum2(x, x, |value, _| exp::<FMA>(value - max)).ln())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ln_is_accurate_and_lets_nan_through() {
+        for ln in [ln::<true>, ln::<false>] {
+            for i in -870_000..870_000 {
+                let x = (f64::from(i) * 1e-4).exp() as f32;
+                let expected = f64::from(x).ln();
+                let error = (f64::from(ln(x)) - expected).abs() / expected.abs().max(1.0);
+                assert!(error < 2.5e-7, "ln({x}): error {error}");
+            }
+            assert_eq!(ln(1.0), 0.0);
+            assert!(ln(f32::NAN).is_nan());
+            assert!(ln(0.0) < -87.0);
+        }
+    }
 
     #[test]
     fn exp_is_accurate_and_lets_nan_through() {

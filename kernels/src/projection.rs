@@ -1,0 +1,177 @@
+//! What operations through an output head share: rows are handled in chunks, so that logits of all rows are never held at
+//! once, and gradients worked out together with the value are handed to the graph.
+
+use burn::tensor::{DType, Tensor};
+use burn_flex::FlexTensor;
+
+use crate::simd::vectorised;
+use crate::{flex, linear};
+
+/// Logits held at once, in elements (4 MiB in f32), where that is no fewer than [`LEAST_ROWS`].
+const CHUNK_ELEMENTS: usize = 1 << 20;
+
+/// The same on a GPU (256 MiB in f32), which wants large products.
+const GPU_CHUNK_ELEMENTS: usize = 1 << 26;
+
+/// Rows of a chunk at the least: a product with fewer reads the head more often than is good.
+const LEAST_ROWS: usize = 64;
+
+/// Elements of the rows that are one task.
+const TASK_ELEMENTS: usize = 1 << 15;
+
+/// Logits not yet worked out, `hidden · headᵀ + bias`; or their gradients with respect to the three.
+#[derive(Debug, Clone)]
+pub struct Projection {
+    /// `[n, d]`.
+    pub hidden_nd: Tensor<2>,
+    /// `[v, d]`.
+    pub head_vd: Tensor<2>,
+    /// `[v]`.
+    pub bias_v: Option<Tensor<1>>,
+}
+
+impl Projection {
+    /// Rows and vocabulary.
+    pub(crate) fn dims(&self) -> [usize; 2] {
+        [self.hidden_nd.dims()[0], self.head_vd.dims()[0]]
+    }
+
+    /// Ranges `(start, rows)` that tile the rows so that a chunk's logits stay small.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let [n, v] = self.dims();
+        let rows = if flex::is_flex(&self.hidden_nd) {
+            chunk_rows(v)
+        } else {
+            (GPU_CHUNK_ELEMENTS / v).max(LEAST_ROWS)
+        };
+        tiles(n, rows)
+    }
+
+    /// The same outside any graph.
+    pub(crate) fn without_autodiff(self) -> Self {
+        Self {
+            hidden_nd: self.hidden_nd.without_autodiff(),
+            head_vd: self.head_vd.without_autodiff(),
+            bias_v: self.bias_v.map(Tensor::without_autodiff),
+        }
+    }
+
+    /// The logits of `rows` rows from `start` on.
+    pub(crate) fn logits(&self, start: usize, rows: usize) -> Tensor<2> {
+        linear::reference(
+            self.hidden_nd.clone().narrow(0, start, rows),
+            self.head_vd.clone().transpose(),
+            self.bias_v.clone(),
+        )
+    }
+
+    /// `value`, whose gradients with respect to the three are known: the graph gets a linear function that has them, and
+    /// whose own value is subtracted again.
+    pub(crate) fn with_gradients(self, value: Tensor<1>, gradients: Self) -> Tensor<1> {
+        let mut linear = (self.hidden_nd * gradients.hidden_nd.autodiff()).sum()
+            + (self.head_vd * gradients.head_vd.autodiff()).sum();
+        if let (Some(bias_v), Some(gradient_v)) = (self.bias_v, gradients.bias_v) {
+            linear = linear + (bias_v * gradient_v.autodiff()).sum();
+        }
+        linear.clone() - linear.detach() + value.autodiff()
+    }
+}
+
+/// Gradients of a projection's three parts, added up chunk by chunk in order.
+pub(crate) struct Backward<'a> {
+    projection: &'a Projection,
+    hidden: Vec<Tensor<2>>,
+    head_vd: Tensor<2>,
+    bias_v: Option<Tensor<1>>,
+}
+
+impl<'a> Backward<'a> {
+    pub(crate) fn new(projection: &'a Projection) -> Self {
+        Self {
+            projection,
+            hidden: Vec::new(),
+            head_vd: projection.head_vd.zeros_like(),
+            bias_v: projection.bias_v.as_ref().map(Tensor::zeros_like),
+        }
+    }
+
+    /// Adds what the rows from `start` on contribute, given the gradient of their logits.
+    pub(crate) fn add(self, start: usize, by_logits_cv: &Tensor<2>) -> Self {
+        let Projection {
+            hidden_nd, head_vd, ..
+        } = self.projection.clone();
+        let x_cd = hidden_nd.narrow(0, start, by_logits_cv.dims()[0]);
+        let mut hidden = self.hidden;
+        hidden.push(by_logits_cv.clone().matmul(head_vd));
+        Self {
+            hidden,
+            head_vd: self.head_vd + by_logits_cv.clone().transpose().matmul(x_cd),
+            bias_v: self
+                .bias_v
+                .map(|bias_v| bias_v + by_logits_cv.clone().sum_dim(0).squeeze_dim::<1>(0)),
+            ..self
+        }
+    }
+
+    /// The gradients of all rows.
+    pub(crate) fn finish(self) -> Projection {
+        let hidden_nd = if self.hidden.is_empty() {
+            self.projection.hidden_nd.zeros_like()
+        } else {
+            Tensor::cat(self.hidden, 0)
+        };
+        Projection {
+            hidden_nd,
+            head_vd: self.head_vd,
+            bias_v: self.bias_v,
+        }
+    }
+}
+
+/// Rows of a chunk.
+pub(crate) fn chunk_rows(v: usize) -> usize {
+    (CHUNK_ELEMENTS / v).max(LEAST_ROWS)
+}
+
+/// [`Projection::chunks`] on the CPU.
+pub(crate) fn chunks(n: usize, v: usize) -> impl Iterator<Item = (usize, usize)> {
+    tiles(n, chunk_rows(v))
+}
+
+/// Ranges that tile `n` rows.
+fn tiles(n: usize, rows: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..n)
+        .step_by(rows)
+        .map(move |start| (start, rows.min(n - start)))
+}
+
+/// Rows that are one task.
+pub(crate) fn task_rows(v: usize) -> usize {
+    (TASK_ELEMENTS / v).clamp(1, 16)
+}
+
+/// Ids of tokens as indices, each below `v`.
+pub(crate) fn indices(ids: &FlexTensor, v: usize) -> Vec<usize> {
+    let ids = ids.to_contiguous();
+    let indices: Vec<usize> = match ids.dtype() {
+        DType::I64 => ids.storage::<i64>().iter().map(|id| *id as usize).collect(),
+        DType::I32 => ids.storage::<i32>().iter().map(|id| *id as usize).collect(),
+        other => panic!("ids are i32 or i64, not {other:?}"),
+    };
+    assert!(
+        indices.iter().all(|index| *index < v),
+        "every id lies in the vocabulary of {v}"
+    );
+    indices
+}
+
+vectorised! {
+    /// Adds every row to `sum`, in order.
+    pub(crate) fn add_rows<FMA>(sum: &mut [f32], rows: &[f32]) {
+        for row in rows.chunks_exact(sum.len()) {
+            for (sum, value) in sum.iter_mut().zip(row) {
+                *sum += value;
+            }
+        }
+    }
+}
