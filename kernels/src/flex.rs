@@ -271,6 +271,7 @@ pub(crate) trait Plain: Backend {
         bias: FloatTensor<Self>,
         orientation: Orientation,
     ) -> FloatTensor<Self>;
+    fn fused_squared_norm(x: FloatTensor<Self>) -> FloatTensor<Self>;
     fn fused_adamw(
         parameter: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
@@ -344,6 +345,10 @@ impl Plain for Flex {
         timed("row_linear", || {
             crate::row_linear::flex_row_linear(&x, &w, &bias, orientation)
         })
+    }
+
+    fn fused_squared_norm(x: FlexTensor) -> FlexTensor {
+        timed("squared_norm", || crate::squared_norm::flex_squared_norm(&x))
     }
 
     fn fused_adamw(

@@ -32,6 +32,7 @@ mod rms_norm;
 mod rope;
 mod row_linear;
 mod simd;
+mod squared_norm;
 mod swiglu;
 #[cfg(test)]
 mod testing;
@@ -52,4 +53,5 @@ pub use rms_norm::rms_norm;
 pub use rope::{Pairing, rope};
 pub use row_linear::{Orientation, row_linear};
 pub use simd::instructions;
+pub use squared_norm::squared_norm;
 pub use swiglu::swiglu;

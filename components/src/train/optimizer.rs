@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
-use lyceum_kernels::{AdamW, adamw_step};
+use lyceum_kernels::{AdamW, adamw_step, squared_norm};
 use std::collections::BTreeMap;
 
 /// Hyperparameters that stay the same throughout a training.
@@ -41,6 +41,7 @@ impl Optimizer {
     }
 
     /// Clips `gradients` and takes one step at rate `lr`. Gives the module and the norm of the gradient before clipping.
+    /// Parameters that nothing else holds are changed in place.
     pub fn step<M: Module>(&mut self, module: M, gradients: GradientsParams, lr: f64) -> (M, f64) {
         let mut squares = SquaredNorm {
             gradients: &gradients,
@@ -119,7 +120,7 @@ struct SquaredNorm<'a> {
 impl ModuleVisitor for SquaredNorm<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            let sum = gradient.square().sum().into_data().convert::<f64>();
+            let sum = squared_norm(gradient).into_data().convert::<f64>();
             self.sum += sum.try_into_vec::<f64>().expect("converted to f64")[0];
         }
     }

@@ -6,7 +6,7 @@ use super::terms::TermParams;
 use crate::Precision;
 use crate::model::{Decoder, ModelSpec, token_nll};
 use crate::random::Stream;
-use crate::tokens::{Batch, collate};
+use crate::tokens::collate;
 use burn::module::Module;
 use burn::tensor::Device;
 use burn::train::TrainStep;
@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 /// A random model and a batch of random tokens for it.
 #[derive(Debug)]
 pub struct Rehearsal {
-    model: Decoder,
+    /// None only while it is being changed.
+    model: Option<Decoder>,
     optimizer: Optimizer,
     pass: TrainBatch,
     device: Device,
@@ -47,7 +48,7 @@ impl Rehearsal {
         let batch = collate(&blocks, context, 0).expect("whole blocks");
         let tokens = batch.scored() as f32;
         Self {
-            model,
+            model: Some(model),
             optimizer: Optimizer::new(AdamWSettings {
                 beta1: 0.9,
                 beta2: 0.95,
@@ -71,21 +72,17 @@ impl Rehearsal {
 
     /// One step of training: forward, backward, clipping and AdamW. Gives the loss.
     pub fn train(&mut self) -> f64 {
-        let output = TrainStep::step(&self.model, self.pass.clone());
+        let model = self.model.take().expect("it is put back below");
+        let output = TrainStep::step(&model, self.pass.clone());
         // The norm is read back, so the step is done when it is there.
-        self.model = self.optimizer.step(self.model.clone(), output.grads, 1e-3).0;
+        self.model = Some(self.optimizer.step(model, output.grads, 1e-3).0);
         output.item.loss
     }
 
     /// Scores the batch: the summed loss.
     pub fn score(&self) -> f64 {
-        token_nll(&self.model.valid(), &self.batch(), &self.device)
-            .iter()
-            .sum()
-    }
-
-    fn batch(&self) -> Batch {
-        self.pass.batch.clone()
+        let model = self.model.as_ref().expect("no step is under way").valid();
+        token_nll(&model, &self.pass.batch, &self.device).iter().sum()
     }
 }
 

@@ -10,11 +10,13 @@ use super::step::TrainBatch;
 use super::terms::Term;
 use super::weighting::Weighting;
 use crate::flops::training_flops;
-use crate::model::{Decoder, ModelConfig, Stopped};
+use crate::model::{Decoder, ModelConfig, ModelSpec, Stopped};
+use crate::random::Stream;
 use crate::tokens::{Batch, Blocks, collate};
-use crate::{Context, Error, Result};
+use crate::{Context, Error, Precision, Result};
 use burn::module::Module;
 use burn::optim::GradientsAccumulator;
+use burn::tensor::Device;
 use burn::train::{
     InferenceStep, Learner, SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader,
     TrainStep, TrainingComponents, ValidLoader,
@@ -116,7 +118,8 @@ impl StepStrategy {
                 saved = position.step;
             }
             let before = position.tokens;
-            let loss = self.step(&mut model, optimizer, &mut position, &mut points)?;
+            let loss;
+            (model, loss) = self.step(model, optimizer, &mut position, &mut points)?;
             bar.advance(position.tokens - before);
             bar.message(&format!("loss {loss:.3}"));
         }
@@ -136,14 +139,14 @@ impl StepStrategy {
         ))
     }
 
-    /// One optimizer step over all its passes; gives the loss.
+    /// One optimizer step over all its passes; gives the model and the loss.
     fn step(
         &self,
-        model: &mut Decoder,
+        model: Decoder,
         optimizer: &mut Optimizer,
         position: &mut Position,
         points: &mut Vec<Point>,
-    ) -> Result<f64> {
+    ) -> Result<(Decoder, f64)> {
         let Composition {
             source,
             terms,
@@ -181,21 +184,20 @@ impl StepStrategy {
                 weights: scaled,
                 terms: terms.clone(),
             };
-            let output = TrainStep::step(&*model, pass);
+            let output = TrainStep::step(&model, pass);
             loss += output.item.loss;
             position.tokens += output.item.tokens as u64;
-            gradients.accumulate(model, output.grads);
+            gradients.accumulate(&model, output.grads);
         }
         let step = position.step;
         if !loss.is_finite() {
             return Err(self.not_finite("loss", step, &batches));
         }
         let rate = schedule.rate(step);
-        let (updated, norm) = optimizer.step(model.clone(), gradients.grads(), rate);
+        let (model, norm) = optimizer.step(model, gradients.grads(), rate);
         if !norm.is_finite() {
             return Err(self.not_finite("gradient", step, &batches));
         }
-        *model = updated;
         position.step = step + 1;
         for (metric, value) in [("loss", loss), ("lr", rate), ("grad_norm", norm)] {
             points.push(Point {
@@ -206,7 +208,7 @@ impl StepStrategy {
                 tokens: position.tokens,
             });
         }
-        Ok(loss)
+        Ok((model, loss))
     }
 
     /// The last checkpoint stays as it is: running again with a mended experiment starts from nothing broken.
@@ -297,6 +299,18 @@ impl StepStrategy {
     }
 }
 
+/// The least of all models: burn-train wants one back also where there is none.
+fn placeholder() -> Decoder {
+    let spec = serde_json::json!({ "hidden_size": 2, "num_hidden_layers": 1, "num_attention_heads": 1 });
+    let spec: ModelSpec = serde_json::from_value(spec).expect("a valid model");
+    Decoder::init(
+        &spec.config(1),
+        Precision::F32,
+        &Stream::new(0, "placeholder"),
+        &Device::flex(),
+    )
+}
+
 /// Positions of a row up to its last predicted one.
 fn row_length(mask: &[f32]) -> usize {
     mask.iter()
@@ -314,13 +328,15 @@ impl SupervisedLearningStrategy<Decoder> for StepStrategy {
         _starting_epoch: usize,
     ) -> (Decoder, SupervisedTrainingEventProcessor<Decoder>) {
         let model = learner.model();
+        // Nothing else may hold the parameters, or every step would copy them.
+        drop(learner);
         let mut optimizer = self
             .optimizer
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let (model, outcome) = match self.run(model.clone(), &mut optimizer) {
+        let (model, outcome) = match self.run(model, &mut optimizer) {
             Ok((trained, outcome)) => (trained, Ok(outcome)),
-            Err(error) => (model, Err(error)),
+            Err(error) => (placeholder(), Err(error)),
         };
         *self
             .outcome
