@@ -75,6 +75,7 @@ const WORK: [(&str, &str); 4] = [
 ];
 
 fn main() {
+    lyceum_components::keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [row, shape, work, precision] = arguments.as_slice()
         && row == "row"

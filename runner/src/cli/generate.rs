@@ -26,9 +26,9 @@ pub(crate) struct Arguments {
     /// Puts the prompt as a user's message into the model's chat template.
     #[arg(long)]
     chat: bool,
-    /// The most new tokens.
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
-    max_tokens: u32,
+    /// The most new tokens; where left out 128, or fewer where the model's context ends before.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    max_tokens: Option<u32>,
     /// Divides the logits; 0 draws nothing.
     #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = not_negative)]
     temperature: f64,
@@ -129,8 +129,9 @@ fn write(arguments: &Arguments, model: &LanguageModel) -> Result<Vec<Generated>>
     } else {
         model.encode(&arguments.prompt, true)?
     };
+    let room = model.context().saturating_sub(ids.len()).clamp(1, 128);
     let sampling = Sampling {
-        max_tokens: arguments.max_tokens as usize,
+        max_tokens: arguments.max_tokens.map_or(room, |tokens| tokens as usize),
         temperature: arguments.temperature,
         top_k: arguments.top_k,
         top_p: arguments.top_p,
