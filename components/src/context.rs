@@ -6,6 +6,7 @@ use crate::reference::{Accepts, FilePath, FolderPath, Ref, Refs, TaskPath};
 use crate::train::Point;
 use crate::{Artifact, Error, Result, disk};
 use burn::tensor::{Device, FloatDType};
+use lyceum_kernels::Products;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -31,6 +32,14 @@ impl Precision {
         match self {
             Self::F32 | Self::Bf16 => FloatDType::F32,
             Self::F64 => FloatDType::F64,
+        }
+    }
+
+    /// How matrix products are formed.
+    pub fn products(self) -> Products {
+        match self {
+            Self::F32 | Self::F64 => Products::Full,
+            Self::Bf16 => Products::Bf16,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, activation};
 use lyceum_kernels::{
-    AdamW, Divergence, Mask, Orientation, Pairing, Projection, Row, Teacher, adamw_step, attention,
+    AdamW, Divergence, Mask, Orientation, Pairing, Products, Projection, Row, Teacher, adamw_step, attention,
     linear_cross_entropy, linear_divergence, rms_norm, rope, row_linear, swiglu,
 };
 
@@ -189,7 +189,15 @@ fn main() {
     });
     time("linear_cross_entropy", || {
         backward(
-            linear_cross_entropy(hidden.clone(), head.clone(), None, targets.clone(), ones.clone()).loss,
+            linear_cross_entropy(
+                hidden.clone(),
+                head.clone(),
+                None,
+                targets.clone(),
+                ones.clone(),
+                Products::Full,
+            )
+            .loss,
         );
     });
     time("  burn", || {

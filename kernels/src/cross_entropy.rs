@@ -2,15 +2,17 @@
 
 use burn::backend::Dispatch;
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{DType, IndexingUpdateOp, Int, Shape, Tensor};
+use burn::tensor::{IndexingUpdateOp, Int, Shape, Tensor};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
 #[cfg(feature = "cube")]
 use crate::cube;
 use crate::flex::{self, Plain};
-use crate::matrix::{View, multiply_parallel};
-use crate::projection::{Backward, Projection, add_rows, chunk_rows, chunks, indices, task_rows};
+use crate::linear::add_rows;
+use crate::matrix::View;
+use crate::product::{Factor, Products, Right, takes};
+use crate::projection::{Backward, Projection, chunk_rows, chunks, indices, task_rows};
 use crate::simd::{exponentials, vectorised};
 
 /// What [`linear_cross_entropy`] gives.
@@ -36,9 +38,10 @@ pub fn linear_cross_entropy(
     bias_v: Option<Tensor<1>>,
     targets_n: Tensor<1, Int>,
     weights_n: Tensor<1>,
+    products: Products,
 ) -> CrossEntropy {
     if !hidden_nd.device().is_autodiff() {
-        let nll_n = linear_nll(hidden_nd, head_vd, bias_v, targets_n);
+        let nll_n = linear_nll(hidden_nd, head_vd, bias_v, targets_n, products);
         return CrossEntropy {
             loss: (nll_n.clone() * weights_n).sum(),
             nll_n,
@@ -50,6 +53,7 @@ pub fn linear_cross_entropy(
         bias_v.clone().map(Tensor::without_autodiff),
         targets_n.without_autodiff(),
         weights_n.clone().without_autodiff(),
+        products,
     );
     let nll_n = gradients.nll_n;
     let value = (nll_n.clone() * weights_n.without_autodiff()).sum();
@@ -75,9 +79,10 @@ fn gradients(
     bias_v: Option<Tensor<1>>,
     targets_n: Tensor<1, Int>,
     weights_n: Tensor<1>,
+    products: Products,
 ) -> Gradients {
     if !flex::is_fused(&hidden_nd) {
-        return reference_gradients(hidden_nd, head_vd, bias_v, targets_n, weights_n);
+        return reference_gradients(hidden_nd, head_vd, bias_v, targets_n, weights_n, products);
     }
     let biased = bias_v.is_some();
     let (nll_n, hidden_nd, head_vd, bias_v) = Dispatch::fused_nll_gradients(
@@ -86,6 +91,7 @@ fn gradients(
         flex::or_empty(bias_v, &hidden_nd).into_dispatch(),
         targets_n.into_dispatch(),
         weights_n.into_dispatch(),
+        products,
     );
     Gradients {
         nll_n: Tensor::from_dispatch(nll_n),
@@ -104,6 +110,7 @@ fn reference_gradients(
     bias_v: Option<Tensor<1>>,
     targets_n: Tensor<1, Int>,
     weights_n: Tensor<1>,
+    products: Products,
 ) -> Gradients {
     let projection = Projection {
         hidden_nd,
@@ -111,11 +118,11 @@ fn reference_gradients(
         bias_v,
     };
     let mut nll = Vec::new();
-    let mut by = Backward::new(&projection);
+    let mut by = Backward::new(&projection, products);
     for (start, rows) in projection.chunks() {
         let target_c = targets_n.clone().narrow(0, start, rows);
         let weight_c = weights_n.clone().narrow(0, start, rows);
-        let (nll_c, by_logits_cv) = softmax(projection.logits(start, rows), target_c, weight_c);
+        let (nll_c, by_logits_cv) = softmax(projection.logits(start, rows, products), target_c, weight_c);
         nll.push(nll_c);
         by = by.add(start, &by_logits_cv);
     }
@@ -154,17 +161,19 @@ pub fn linear_nll(
     head_vd: Tensor<2>,
     bias_v: Option<Tensor<1>>,
     targets_n: Tensor<1, Int>,
+    products: Products,
 ) -> Tensor<1> {
     let (hidden_nd, head_vd) = (hidden_nd.without_autodiff(), head_vd.without_autodiff());
     let (bias_v, targets_n) = (bias_v.map(Tensor::without_autodiff), targets_n.without_autodiff());
-    if !flex::is_fused(&hidden_nd) || head_vd.dtype() != DType::F32 {
-        return reference_nll(hidden_nd, head_vd, bias_v, targets_n);
+    if !flex::is_fused(&hidden_nd) || !takes(head_vd.dtype()) {
+        return reference_nll(hidden_nd, head_vd, bias_v, targets_n, products);
     }
     Tensor::from_dispatch(Dispatch::fused_nll(
         hidden_nd.clone().into_dispatch(),
         head_vd.into_dispatch(),
         flex::or_empty(bias_v, &hidden_nd).into_dispatch(),
         targets_n.into_dispatch(),
+        products,
     ))
 }
 
@@ -174,6 +183,7 @@ fn reference_nll(
     head_vd: Tensor<2>,
     bias_v: Option<Tensor<1>>,
     targets_n: Tensor<1, Int>,
+    products: Products,
 ) -> Tensor<1> {
     let projection = Projection {
         hidden_nd,
@@ -182,7 +192,7 @@ fn reference_nll(
     };
     let parts = projection.chunks().map(|(start, rows)| {
         let target_c = targets_n.clone().narrow(0, start, rows);
-        let logits_cv = projection.logits(start, rows);
+        let logits_cv = projection.logits(start, rows, products);
         #[cfg(feature = "cube")]
         if cube::takes(&logits_cv) {
             return cube::nll(logits_cv, target_c);
@@ -201,27 +211,24 @@ pub(crate) fn flex_nll(
     head: &FlexTensor,
     bias: &FlexTensor,
     targets: &FlexTensor,
+    products: Products,
 ) -> FlexTensor {
     let ([n, d], [v, _]) = (flex::dims(hidden), flex::dims(head));
     let (hidden, head, targets) = (hidden.to_contiguous(), head.to_contiguous(), indices(targets, v));
-    let (xs, w) = (hidden.storage::<f32>(), View::new(head.storage::<f32>(), v, d, d));
+    let xs = hidden.storage::<f32>();
+    let head_dv = Right::new(Factor::of(&head).transposed(), products);
     let bias = bias.to_contiguous();
     let mut nll = vec![0.0; n];
     let mut logits = vec![0.0; chunk_rows(v).min(n) * v];
     for (start, rows) in chunks(n, v) {
         let logits = &mut logits[..rows * v];
-        multiply_parallel(
-            logits,
-            false,
-            View::new(&xs[start * d..], rows, d, d),
-            w.transposed(),
-        );
+        head_dv.multiply_into(logits, View::new(&xs[start * d..], rows, d, d), bias.storage());
         nll[start..start + rows]
             .par_chunks_mut(task_rows(v))
             .zip(logits.par_chunks_mut(task_rows(v) * v))
             .zip(targets[start..start + rows].par_chunks(task_rows(v)))
             .for_each(|((nll, logits), targets)| {
-                softmax_rows(nll, logits, bias.storage(), targets, None);
+                softmax_rows(nll, logits, targets, None);
             });
     }
     flex::tensor(nll, Shape::new([n]))
@@ -234,11 +241,14 @@ pub(crate) fn flex_nll_gradients(
     bias: &FlexTensor,
     targets: &FlexTensor,
     weights: &FlexTensor,
+    products: Products,
 ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
     let ([n, d], [v, _]) = (flex::dims(hidden), flex::dims(head));
     let (hidden, head, targets) = (hidden.to_contiguous(), head.to_contiguous(), indices(targets, v));
     let (bias, weights) = (bias.to_contiguous(), weights.to_contiguous());
-    let (xs, w) = (hidden.storage::<f32>(), View::new(head.storage(), v, d, d));
+    let xs = hidden.storage::<f32>();
+    let head_dv = Right::new(Factor::of(&head).transposed(), products);
+    let head_vd = Right::new(Factor::of(&head), products);
     let (bias, weights) = (bias.storage::<f32>(), weights.storage::<f32>());
     let (mut nll, mut by_hidden, mut by_head) = (vec![0.0; n], vec![0.0; n * d], vec![0.0; v * d]);
     let mut by_bias = vec![0.0; bias.len()];
@@ -246,7 +256,7 @@ pub(crate) fn flex_nll_gradients(
     for (start, rows) in chunks(n, v) {
         let range = start..start + rows;
         let (logits, x) = (&mut logits[..rows * v], View::new(&xs[start * d..], rows, d, d));
-        multiply_parallel(logits, false, x, w.transposed());
+        head_dv.multiply_into(logits, x, bias);
         nll[range.clone()]
             .par_chunks_mut(task_rows(v))
             .zip(logits.par_chunks_mut(task_rows(v) * v))
@@ -256,14 +266,15 @@ pub(crate) fn flex_nll_gradients(
                     .zip(weights[range].par_chunks(task_rows(v))),
             )
             .for_each(|((nll, logits), (targets, weights))| {
-                softmax_rows(nll, logits, bias, targets, Some(weights));
+                softmax_rows(nll, logits, targets, Some(weights));
             });
         if !bias.is_empty() {
             add_rows(&mut by_bias, logits);
         }
         let by_logits = View::new(logits, rows, v, v);
-        multiply_parallel(&mut by_hidden[start * d..(start + rows) * d], false, by_logits, w);
-        multiply_parallel(&mut by_head, true, by_logits.transposed(), x);
+        head_vd.multiply_into(&mut by_hidden[start * d..(start + rows) * d], by_logits, &[]);
+        let x = Right::new(Factor::F32(x), products);
+        x.multiply_add(&mut by_head, by_logits.transposed());
     }
     let tensor = |values, shape: [usize; 2]| flex::tensor(values, Shape::new(shape));
     (
@@ -275,16 +286,10 @@ pub(crate) fn flex_nll_gradients(
 }
 
 vectorised! {
-    /// Negative log-likelihoods of some rows; with weights, the logits become the loss's gradient by them. An empty bias
-    /// is none.
-    fn softmax_rows<FMA>(
-        nll: &mut [f32], logits: &mut [f32], bias: &[f32], targets: &[usize], weights: Option<&[f32]>,
-    ) {
+    /// Negative log-likelihoods of some rows; with weights, the logits become the loss's gradient by them.
+    fn softmax_rows<FMA>(nll: &mut [f32], logits: &mut [f32], targets: &[usize], weights: Option<&[f32]>) {
         let v = logits.len() / nll.len();
         for (i, row) in logits.chunks_exact_mut(v).enumerate() {
-            for (value, bias) in row.iter_mut().zip(bias) {
-                *value += bias;
-            }
             let target = row[targets[i]];
             let (max, sum) = exponentials::<FMA>(row);
             nll[i] = (max - target) + sum.ln();

@@ -18,6 +18,8 @@ use crate::attention::{Attention, Row};
 use crate::divergence::Settings;
 use crate::gelu::Gelu;
 use crate::layer_norm::LayerNorm;
+use crate::linear::Linear;
+use crate::product::Products;
 use crate::profile::timed;
 use crate::rms_norm::RmsNorm;
 use crate::rope::Rope;
@@ -67,8 +69,13 @@ pub(crate) trait Operation<const N: usize>: Clone + Debug + Send + 'static {
     /// The operation's value.
     fn forward(&self, inputs: [&FlexTensor; N]) -> FlexTensor;
 
-    /// The gradients of the inputs, from the inputs and the gradient of the value.
-    fn backward(&self, inputs: [&FlexTensor; N], gradient: &FlexTensor) -> [FlexTensor; N];
+    /// The gradients of the inputs that are `wanted`, from the inputs and the gradient of the value.
+    fn backward(
+        &self,
+        inputs: [&FlexTensor; N],
+        gradient: &FlexTensor,
+        wanted: [bool; N],
+    ) -> [Option<FlexTensor>; N];
 }
 
 /// Runs an operation outside any graph.
@@ -93,9 +100,12 @@ impl<const N: usize, O: Operation<N>> Backward<Flex, N> for Step<O> {
                 .retrieve_node_output::<FlexTensor>(node)
                 .to_contiguous()
         });
-        let gradients = timed(O::NAMES[1], || operation.backward(inputs.each_ref(), &gradient));
+        let wanted = ops.parents.each_ref().map(Option::is_some);
+        let gradients = timed(O::NAMES[1], || {
+            operation.backward(inputs.each_ref(), &gradient, wanted)
+        });
         for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
-            if let Some(node) = parent {
+            if let (Some(node), Some(gradient)) = (parent, gradient) {
                 grads.register::<Flex>(node.id, gradient);
             }
         }
@@ -125,6 +135,23 @@ fn track<C: CheckpointStrategy, O: Operation<N>, const N: usize>(
     }
 }
 
+/// The step of a number whose gradients by its inputs were worked out beside it.
+#[derive(Debug)]
+struct Given;
+
+impl Backward<Flex, 3> for Given {
+    type State = [FlexTensor; 3];
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let factor = grads.consume::<Flex>(&ops.node).to_contiguous().storage::<f32>()[0];
+        for (parent, gradient) in ops.parents.into_iter().zip(ops.state) {
+            if let Some(node) = parent {
+                grads.register::<Flex>(node.id, crate::simd::scaled(gradient, factor));
+            }
+        }
+    }
+}
+
 /// Operations with a backward pass.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait Differentiable: Backend {
@@ -143,6 +170,22 @@ pub(crate) trait Differentiable: Backend {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         attention: Attention,
+    ) -> FloatTensor<Self>;
+    fn fused_linear(
+        x: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        linear: Linear,
+    ) -> FloatTensor<Self>;
+    /// A number, with its gradients by three tensors.
+    fn fused_given(
+        value: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        by_x: FloatTensor<Self>,
+        by_w: FloatTensor<Self>,
+        by_bias: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
 }
 
@@ -169,6 +212,22 @@ impl Differentiable for Flex {
 
     fn fused_attention(q: FlexTensor, k: FlexTensor, v: FlexTensor, attention: Attention) -> FlexTensor {
         run(&attention, [q, k, v])
+    }
+
+    fn fused_linear(x: FlexTensor, w: FlexTensor, bias: FlexTensor, linear: Linear) -> FlexTensor {
+        run(&linear, [x, w, bias])
+    }
+
+    fn fused_given(
+        value: FlexTensor,
+        _x: FlexTensor,
+        _w: FlexTensor,
+        _bias: FlexTensor,
+        _by_x: FlexTensor,
+        _by_w: FlexTensor,
+        _by_bias: FlexTensor,
+    ) -> FlexTensor {
+        value
     }
 }
 
@@ -206,6 +265,35 @@ impl<C: CheckpointStrategy> Differentiable for Autodiff<Flex, C> {
     ) -> FloatTensor<Self> {
         track::<C, _, _>(attention, [q, k, v])
     }
+
+    fn fused_linear(
+        x: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        linear: Linear,
+    ) -> FloatTensor<Self> {
+        track::<C, _, _>(linear, [x, w, bias])
+    }
+
+    fn fused_given(
+        value: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        by_x: FloatTensor<Self>,
+        by_w: FloatTensor<Self>,
+        by_bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let value = value.into_primitive();
+        let prepared = Given.prepare::<C>([x.node(), w.node(), bias.node()]);
+        match prepared.compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => {
+                let gradients = [by_x, by_w, by_bias].map(<FloatTensor<Self>>::into_primitive);
+                prepared.finish(gradients, value)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(value),
+        }
+    }
 }
 
 /// Operations outside the graph.
@@ -216,6 +304,7 @@ pub(crate) trait Plain: Backend {
         head: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         targets: IntTensor<Self>,
+        products: Products,
     ) -> FloatTensor<Self>;
     /// The negative log-likelihoods and the gradients of hidden states, head and bias.
     fn fused_nll_gradients(
@@ -224,6 +313,7 @@ pub(crate) trait Plain: Backend {
         bias: FloatTensor<Self>,
         targets: IntTensor<Self>,
         weights: FloatTensor<Self>,
+        products: Products,
     ) -> (
         FloatTensor<Self>,
         FloatTensor<Self>,
@@ -282,9 +372,15 @@ pub(crate) trait Plain: Backend {
 }
 
 impl Plain for Flex {
-    fn fused_nll(hidden: FlexTensor, head: FlexTensor, bias: FlexTensor, targets: FlexTensor) -> FlexTensor {
+    fn fused_nll(
+        hidden: FlexTensor,
+        head: FlexTensor,
+        bias: FlexTensor,
+        targets: FlexTensor,
+        products: Products,
+    ) -> FlexTensor {
         timed("linear_nll", || {
-            crate::cross_entropy::flex_nll(&hidden, &head, &bias, &targets)
+            crate::cross_entropy::flex_nll(&hidden, &head, &bias, &targets, products)
         })
     }
 
@@ -294,9 +390,10 @@ impl Plain for Flex {
         bias: FlexTensor,
         targets: FlexTensor,
         weights: FlexTensor,
+        products: Products,
     ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
         timed("linear_cross_entropy", || {
-            crate::cross_entropy::flex_nll_gradients(&hidden, &head, &bias, &targets, &weights)
+            crate::cross_entropy::flex_nll_gradients(&hidden, &head, &bias, &targets, &weights, products)
         })
     }
 

@@ -66,14 +66,19 @@ impl Operation<1> for Gelu {
         flex::tensor(values, x.layout().shape().clone())
     }
 
-    fn backward(&self, [x]: [&FlexTensor; 1], gradient: &FlexTensor) -> [FlexTensor; 1] {
+    fn backward(
+        &self,
+        [x]: [&FlexTensor; 1],
+        gradient: &FlexTensor,
+        _: [bool; 1],
+    ) -> [Option<FlexTensor>; 1] {
         let (xs, gradients) = (x.storage::<f32>(), gradient.storage::<f32>());
         let mut by_x = vec![0.0; xs.len()];
         by_x.par_chunks_mut(CHUNK)
             .zip(xs.par_chunks(CHUNK))
             .zip(gradients.par_chunks(CHUNK))
             .for_each(|((by_x, x), gradient)| backward(by_x, x, gradient, *self));
-        [flex::tensor(by_x, x.layout().shape().clone())]
+        [Some(flex::tensor(by_x, x.layout().shape().clone()))]
     }
 }
 

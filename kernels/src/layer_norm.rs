@@ -90,7 +90,12 @@ impl Operation<3> for LayerNorm {
         flex::tensor(values, x.layout().shape().clone())
     }
 
-    fn backward(&self, [x, weight, _]: [&FlexTensor; 3], gradient: &FlexTensor) -> [FlexTensor; 3] {
+    fn backward(
+        &self,
+        [x, weight, _]: [&FlexTensor; 3],
+        gradient: &FlexTensor,
+        _: [bool; 3],
+    ) -> [Option<FlexTensor>; 3] {
         let (xs, weight, gradients) = (
             x.storage::<f32>(),
             weight.storage::<f32>(),
@@ -123,7 +128,7 @@ impl Operation<3> for LayerNorm {
             }
         }
         let [by_weight, by_bias] = sums.map(|sum| flex::tensor(sum, Shape::new([d])));
-        [flex::tensor(by_x, x.layout().shape().clone()), by_weight, by_bias]
+        [flex::tensor(by_x, x.layout().shape().clone()), by_weight, by_bias].map(Some)
     }
 }
 

@@ -1,23 +1,18 @@
-//! Products of strided f32 matrices.
-
-use rayon::prelude::*;
-
-/// Rows and columns of the tiles of [`multiply_parallel`]; fixed, so that bytes do not depend on the thread count.
-const TILE: (usize, usize) = (64, 256);
+//! Strided matrices, and products of small ones on one thread (`product` has those of large ones).
 
 /// A strided matrix inside a slice.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct View<'a> {
-    data: &'a [f32],
-    rows: usize,
-    columns: usize,
-    row_stride: usize,
-    column_stride: usize,
+pub(crate) struct View<'a, T = f32> {
+    pub(crate) data: &'a [T],
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) row_stride: usize,
+    pub(crate) column_stride: usize,
 }
 
-impl<'a> View<'a> {
+impl<'a, T> View<'a, T> {
     /// `rows × columns` from the start of `data`, rows `stride` apart.
-    pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
+    pub(crate) fn new(data: &'a [T], rows: usize, columns: usize, stride: usize) -> Self {
         assert!(
             rows == 0 || columns == 0 || (rows - 1) * stride + columns <= data.len(),
             "a matrix lies in its data"
@@ -41,26 +36,11 @@ impl<'a> View<'a> {
             ..self
         }
     }
-
-    /// The rows from `start` on, `count` of them.
-    fn rows(self, start: usize, count: usize) -> Self {
-        assert!(start + count <= self.rows, "rows lie in the matrix");
-        Self {
-            data: &self.data[start * self.row_stride..],
-            rows: count,
-            ..self
-        }
-    }
-
-    /// The columns from `start` on, `count` of them.
-    fn columns(self, start: usize, count: usize) -> Self {
-        self.transposed().rows(start, count).transposed()
-    }
 }
 
 /// An output that several tasks write, each its own part.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Shared(*mut f32);
+pub(crate) struct Shared(pub(crate) *mut f32);
 
 // SAFETY: a `Shared` is only written through `multiply` and `slice`, whose callers keep the parts of different tasks apart.
 unsafe impl Send for Shared {}
@@ -133,21 +113,4 @@ pub(crate) fn multiply_into(target: &mut [f32], add: bool, left: View, right: Vi
     );
     // SAFETY: checked above, and the borrow is exclusive.
     unsafe { multiply(Shared::new(target), right.columns, add, left, right, scale) }
-}
-
-/// [`multiply_into`] on all threads, without scale.
-pub(crate) fn multiply_parallel(target: &mut [f32], add: bool, left: View, right: View) {
-    let (rows, columns) = (left.rows, right.columns);
-    assert!(rows * columns <= target.len(), "the product fits its target");
-    let across = columns.div_ceil(TILE.1);
-    let target = Shared::new(target);
-    (0..rows.div_ceil(TILE.0) * across)
-        .into_par_iter()
-        .for_each(|tile| {
-            let (row, column) = (tile / across * TILE.0, tile % across * TILE.1);
-            let left = left.rows(row, TILE.0.min(rows - row));
-            let right = right.columns(column, TILE.1.min(columns - column));
-            // SAFETY: tiles lie in the target, whose size was checked, and do not overlap.
-            unsafe { multiply(target.at(row * columns + column), columns, add, left, right, 1.0) }
-        });
 }

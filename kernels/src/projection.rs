@@ -1,11 +1,14 @@
 //! What operations through an output head share: rows are handled in chunks, so that logits of all rows are never held at
 //! once, and gradients worked out together with the value are handed to the graph.
 
+use burn::backend::Dispatch;
 use burn::tensor::{DType, Tensor};
 use burn_flex::FlexTensor;
 
-use crate::simd::vectorised;
-use crate::{flex, linear};
+use crate::flex::{self, Differentiable};
+use crate::linear;
+use crate::product::Products;
+use crate::row_linear::Orientation;
 
 /// Logits held at once, in elements (4 MiB in f32), where that is no fewer than [`LEAST_ROWS`].
 const CHUNK_ELEMENTS: usize = 1 << 20;
@@ -57,17 +60,32 @@ impl Projection {
     }
 
     /// The logits of `rows` rows from `start` on.
-    pub(crate) fn logits(&self, start: usize, rows: usize) -> Tensor<2> {
+    pub(crate) fn logits(&self, start: usize, rows: usize, products: Products) -> Tensor<2> {
         linear::reference(
             self.hidden_nd.clone().narrow(0, start, rows),
-            self.head_vd.clone().transpose(),
+            self.head_vd.clone(),
+            Orientation::OutputsFirst,
             self.bias_v.clone(),
+            products,
         )
     }
 
-    /// `value`, whose gradients with respect to the three are known: the graph gets a linear function that has them, and
-    /// whose own value is subtracted again.
+    /// `value`, whose gradients with respect to the three are known. Where no operation of ours can hand them over, the
+    /// graph gets a linear function that has them, and whose own value is subtracted again.
     pub(crate) fn with_gradients(self, value: Tensor<1>, gradients: Self) -> Tensor<1> {
+        if flex::is_fused(&self.hidden_nd) {
+            let bias_v = flex::or_empty(self.bias_v, &self.hidden_nd);
+            let by_bias_v = flex::or_empty(gradients.bias_v.map(Tensor::autodiff), &self.hidden_nd);
+            return Tensor::from_dispatch(Dispatch::fused_given(
+                value.autodiff().into_dispatch(),
+                self.hidden_nd.into_dispatch(),
+                self.head_vd.into_dispatch(),
+                bias_v.into_dispatch(),
+                gradients.hidden_nd.autodiff().into_dispatch(),
+                gradients.head_vd.autodiff().into_dispatch(),
+                by_bias_v.into_dispatch(),
+            ));
+        }
         let mut linear = (self.hidden_nd * gradients.hidden_nd.autodiff()).sum()
             + (self.head_vd * gradients.head_vd.autodiff()).sum();
         if let (Some(bias_v), Some(gradient_v)) = (self.bias_v, gradients.bias_v) {
@@ -80,15 +98,17 @@ impl Projection {
 /// Gradients of a projection's three parts, added up chunk by chunk in order.
 pub(crate) struct Backward<'a> {
     projection: &'a Projection,
+    products: Products,
     hidden: Vec<Tensor<2>>,
     head_vd: Tensor<2>,
     bias_v: Option<Tensor<1>>,
 }
 
 impl<'a> Backward<'a> {
-    pub(crate) fn new(projection: &'a Projection) -> Self {
+    pub(crate) fn new(projection: &'a Projection, products: Products) -> Self {
         Self {
             projection,
+            products,
             hidden: Vec::new(),
             head_vd: projection.head_vd.zeros_like(),
             bias_v: projection.bias_v.as_ref().map(Tensor::zeros_like),
@@ -101,11 +121,13 @@ impl<'a> Backward<'a> {
             hidden_nd, head_vd, ..
         } = self.projection.clone();
         let x_cd = hidden_nd.narrow(0, start, by_logits_cv.dims()[0]);
+        let products = self.products;
+        let product = |left, right| linear::reference(left, right, Orientation::InputsFirst, None, products);
         let mut hidden = self.hidden;
-        hidden.push(by_logits_cv.clone().matmul(head_vd));
+        hidden.push(product(by_logits_cv.clone(), head_vd));
         Self {
             hidden,
-            head_vd: self.head_vd + by_logits_cv.clone().transpose().matmul(x_cd),
+            head_vd: self.head_vd + product(by_logits_cv.clone().transpose(), x_cd),
             bias_v: self
                 .bias_v
                 .map(|bias_v| bias_v + by_logits_cv.clone().sum_dim(0).squeeze_dim::<1>(0)),
@@ -163,15 +185,4 @@ pub(crate) fn indices(ids: &FlexTensor, v: usize) -> Vec<usize> {
         "every id lies in the vocabulary of {v}"
     );
     indices
-}
-
-vectorised! {
-    /// Adds every row to `sum`, in order.
-    pub(crate) fn add_rows<FMA>(sum: &mut [f32], rows: &[f32]) {
-        for row in rows.chunks_exact(sum.len()) {
-            for (sum, value) in sum.iter_mut().zip(row) {
-                *sum += value;
-            }
-        }
-    }
 }

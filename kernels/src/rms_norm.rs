@@ -64,7 +64,12 @@ impl Operation<2> for RmsNorm {
         flex::tensor(values, x.layout().shape().clone())
     }
 
-    fn backward(&self, [x, weight]: [&FlexTensor; 2], gradient: &FlexTensor) -> [FlexTensor; 2] {
+    fn backward(
+        &self,
+        [x, weight]: [&FlexTensor; 2],
+        gradient: &FlexTensor,
+        _: [bool; 2],
+    ) -> [Option<FlexTensor>; 2] {
         let (xs, weight, gradients) = (
             x.storage::<f32>(),
             weight.storage::<f32>(),
@@ -93,6 +98,7 @@ impl Operation<2> for RmsNorm {
             flex::tensor(by_x, x.layout().shape().clone()),
             flex::tensor(by_weight, Shape::new([d])),
         ]
+        .map(Some)
     }
 }
 

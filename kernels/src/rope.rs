@@ -116,8 +116,8 @@ impl Operation<1> for Rope {
     }
 
     /// A rotation's transpose is its inverse.
-    fn backward(&self, _: [&FlexTensor; 1], gradient: &FlexTensor) -> [FlexTensor; 1] {
-        [self.apply(gradient, -1.0)]
+    fn backward(&self, _: [&FlexTensor; 1], gradient: &FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        [Some(self.apply(gradient, -1.0))]
     }
 }
 

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use crate::flex::{self, Plain};
 use crate::linear;
+use crate::product::Products;
 use crate::weights::Weights;
 
 mod inputs_first;
@@ -31,6 +32,15 @@ pub enum Orientation {
     OutputsFirst,
 }
 
+impl Orientation {
+    /// Inputs and outputs of weights of these dimensions.
+    pub(crate) fn sizes(self, dims: [usize; 2]) -> [usize; 2] {
+        match (self, dims) {
+            (Self::InputsFirst, [k, v]) | (Self::OutputsFirst, [v, k]) => [k, v],
+        }
+    }
+}
+
 /// `x · w + b`, or `x · wᵀ + b` for outputs first. Each row's bytes are the same whatever the number of rows and threads:
 /// an output is always added up in the same order. The weights are f32 or bfloat16. The result lies outside the graph.
 ///
@@ -45,15 +55,13 @@ pub fn row_linear(
     let (x_nk, w) = (x_nk.without_autodiff(), w.without_autodiff());
     let dtype = x_nk.dtype();
     let bias_v = bias_v.map(|bias_v| linear::widened(bias_v.without_autodiff(), dtype));
-    let [k, v] = match (orientation, w.dims()) {
-        (Orientation::InputsFirst, [k, v]) | (Orientation::OutputsFirst, [v, k]) => [k, v],
-    };
+    let [k, v] = orientation.sizes(w.dims());
     assert_eq!(x_nk.dims()[1], k, "one weight for each input");
     if let Some(bias_v) = &bias_v {
         assert_eq!(bias_v.dims()[0], v, "one bias for each output");
     }
     if !flex::is_fused(&x_nk) || !Weights::take(w.dtype()) {
-        return reference(x_nk, w, orientation, bias_v);
+        return linear::reference(x_nk, w, orientation, bias_v, Products::Full);
     }
     Tensor::from_dispatch(Dispatch::fused_row_linear(
         x_nk.clone().into_dispatch(),
@@ -61,20 +69,6 @@ pub fn row_linear(
         flex::or_empty(bias_v, &x_nk).into_dispatch(),
         orientation,
     ))
-}
-
-/// The operation composed of burn's.
-pub(crate) fn reference(
-    x_nk: Tensor<2>,
-    w: Tensor<2>,
-    orientation: Orientation,
-    bias_v: Option<Tensor<1>>,
-) -> Tensor<2> {
-    let w_kv = match orientation {
-        Orientation::InputsFirst => w,
-        Orientation::OutputsFirst => w.transpose(),
-    };
-    linear::reference(x_nk, w_kv, bias_v)
 }
 
 /// The operands of a fused product.

@@ -3,6 +3,9 @@
 // Helpers must be inlined into the function compiled for an instruction set, or they are compiled for the baseline.
 #![allow(clippy::inline_always)]
 
+use burn_flex::FlexTensor;
+use rayon::prelude::*;
+
 mod vector;
 
 #[cfg(target_arch = "x86_64")]
@@ -250,10 +253,34 @@ fn maximum(x: &[f32]) -> f32 {
 #[inline(always)]
 pub(crate) fn exponentials<const FMA: bool>(x: &mut [f32]) -> (f32, f32) {
     let max = maximum(x);
-    for value in x.iter_mut() {
-        *value = exp::<FMA>(*value - max);
+    let mut lanes = [0.0; LANES];
+    let mut chunks = x.chunks_exact_mut(LANES);
+    for chunk in &mut chunks {
+        for lane in 0..LANES {
+            chunk[lane] = exp::<FMA>(chunk[lane] - max);
+            lanes[lane] += chunk[lane];
+        }
     }
-    (max, sum2(x, x, |value, _| value))
+    for (lane, value) in lanes.iter_mut().zip(chunks.into_remainder()) {
+        *value = exp::<FMA>(*value - max);
+        *lane += *value;
+    }
+    (max, sum_lanes(lanes))
+}
+
+/// A tensor times a number; one is left alone, and a tensor that no one else holds is changed in place.
+pub(crate) fn scaled(tensor: FlexTensor, factor: f32) -> FlexTensor {
+    /// Elements of one task.
+    const CHUNK: usize = 1 << 16;
+    if factor == 1.0 {
+        return tensor;
+    }
+    let mut tensor = crate::flex::owned(tensor);
+    tensor
+        .storage_mut::<f32>()
+        .par_chunks_mut(CHUNK)
+        .for_each(|values| values.iter_mut().for_each(|value| *value *= factor));
+    tensor
 }
 
 /// The greatest of `x` and `ln Σ e^(x - max)`.

@@ -49,7 +49,12 @@ impl Operation<2> for SwiGlu {
         flex::tensor(values, gate.layout().shape().clone())
     }
 
-    fn backward(&self, [gate, up]: [&FlexTensor; 2], gradient: &FlexTensor) -> [FlexTensor; 2] {
+    fn backward(
+        &self,
+        [gate, up]: [&FlexTensor; 2],
+        gradient: &FlexTensor,
+        _: [bool; 2],
+    ) -> [Option<FlexTensor>; 2] {
         let (gates, ups, gradients) = (
             gate.storage::<f32>(),
             up.storage::<f32>(),
@@ -73,6 +78,7 @@ impl Operation<2> for SwiGlu {
             flex::tensor(by_gate, shape.clone()),
             flex::tensor(by_up, shape.clone()),
         ]
+        .map(Some)
     }
 }
 

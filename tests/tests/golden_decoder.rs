@@ -6,7 +6,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorCreationOptions, TensorData
 use lyceum_components::Precision;
 use lyceum_components::model::{Decoder, ModelConfig, token_nll};
 use lyceum_components::tokens::Batch;
-use lyceum_kernels::linear_cross_entropy;
+use lyceum_kernels::{Products, linear_cross_entropy};
 use lyceum_tests::{Golden, Node, assert_close};
 use std::collections::BTreeMap;
 
@@ -60,7 +60,14 @@ fn pass(decoder: &Decoder, config: &ModelConfig, batch: &Batch, weights: Vec<f64
     let options = TensorCreationOptions::new(device).with_dtype(dtype);
     let weights_n = Tensor::<1>::from_data(TensorData::new(weights, [n]), options);
     let hidden_nd = decoder.hidden(inputs_bt).reshape([n, config.hidden_size]);
-    let entropy = linear_cross_entropy(hidden_nd, decoder.head(), None, labels_n, weights_n);
+    let entropy = linear_cross_entropy(
+        hidden_nd,
+        decoder.head(),
+        None,
+        labels_n,
+        weights_n,
+        Products::Full,
+    );
     let gradients = GradientsParams::from_grads(entropy.loss.backward(), decoder);
     let gradients = decoder.clone().map(&mut Gradients(gradients)).to_named(config);
     Passed {

@@ -5,7 +5,7 @@ use lyceum_components::artifact::Order;
 use lyceum_components::score::{masked_sum, score_difference};
 use lyceum_components::select::top_k;
 use lyceum_components::tokens::{Batch, collate};
-use lyceum_kernels::linear_nll;
+use lyceum_kernels::{Products, linear_nll};
 use lyceum_tests::{Golden, Node};
 
 /// Losses from logits by the kernel that scoring uses: with the unit matrix as the head, hidden states are logits.
@@ -26,6 +26,7 @@ fn token_nll(logits: &Node, batch: &Batch, vocab: usize, dtype: DType) -> Vec<f6
         float(unit, [vocab, vocab]),
         None,
         targets,
+        Products::Full,
     );
     nll.into_data().iter::<f64>().collect()
 }

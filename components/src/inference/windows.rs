@@ -3,7 +3,7 @@
 use crate::model::Decoder;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use lyceum_kernels::{linear, linear_nll};
+use lyceum_kernels::{Orientation, linear, linear_nll};
 
 /// Elements of rows × vocabulary that are held at once.
 const LOGITS: usize = 1 << 22;
@@ -43,7 +43,13 @@ pub(crate) fn strided(ids: &[u32], context: usize, stride: usize) -> Vec<Window<
 /// The log-probability of every scored token of some windows, read as one batch.
 pub(crate) fn logprobs(decoder: &Decoder, windows: &[Window], device: &Device) -> Vec<Vec<f64>> {
     let (hidden_nd, targets_n, counts) = read(decoder, windows, device);
-    let nll_n = linear_nll(hidden_nd, decoder.head(), decoder.head_bias(), targets_n);
+    let nll_n = linear_nll(
+        hidden_nd,
+        decoder.head(),
+        decoder.head_bias(),
+        targets_n,
+        decoder.products(),
+    );
     split(floats(nll_n).into_iter().map(|nll| -nll), &counts)
 }
 
@@ -56,14 +62,20 @@ pub(crate) fn judged(decoder: &Decoder, windows: &[Window], device: &Device) -> 
 /// Judges the targets `[n]` after the hidden states `[n, d]`, never holding more than a part of rows × vocabulary.
 pub(crate) fn judge(decoder: &Decoder, hidden_nd: Tensor<2>, targets_n: Tensor<1, Int>) -> Vec<Judged> {
     let n = hidden_nd.dims()[0];
-    let head_dv = decoder.head().cast(hidden_nd.dtype()).transpose();
-    let rows = (LOGITS / head_dv.dims()[1]).max(1);
+    let head_vd = decoder.head();
+    let rows = (LOGITS / head_vd.dims()[0]).max(1);
     let mut all = Vec::with_capacity(n);
     for start in (0..n).step_by(rows) {
         let rows = rows.min(n - start);
         let x_cd = hidden_nd.clone().narrow(0, start, rows);
         let target_c1 = targets_n.clone().narrow(0, start, rows).unsqueeze_dim::<2>(1);
-        let logits_cv = linear(x_cd, head_dv.clone(), decoder.head_bias());
+        let logits_cv = linear(
+            x_cd,
+            head_vd.clone(),
+            Orientation::OutputsFirst,
+            decoder.head_bias(),
+            decoder.products(),
+        );
         let log_p_cv = log_softmax(logits_cv, 1);
         let ours = floats(log_p_cv.clone().gather(1, target_c1).squeeze_dim::<1>(1));
         let best = floats(log_p_cv.max_dim(1).squeeze_dim::<1>(1));

@@ -155,7 +155,7 @@ impl Decoder {
             return Self::from_stored(config, stored, precision, device);
         }
         config.check()?;
-        let settings = Settings::of(config, Precision::F32);
+        let settings = Settings::of(config, precision);
         of_files::<bf16, f32>(config, settings, stored, device)
     }
 }

@@ -7,8 +7,8 @@ use super::layer::Place;
 use super::rotary::Rotary;
 use crate::Precision;
 use burn::module::{Module, Param};
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use lyceum_kernels::{Orientation, Row, layer_norm, linear, rms_norm, row_linear};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use lyceum_kernels::{Orientation, Products, Row, layer_norm, linear, rms_norm, row_linear};
 
 /// A decoder language model.
 #[derive(Module, Debug)]
@@ -57,8 +57,8 @@ pub(crate) struct Settings {
     pub(crate) slopes: Option<Vec<f64>>,
     pub(crate) parallel: bool,
     pub(crate) activation: Activation,
-    /// Whether matrix products are taken in bfloat16 of weights held in f32.
-    bf16: bool,
+    /// How matrix products are formed.
+    pub(crate) products: Products,
 }
 
 impl Settings {
@@ -74,7 +74,7 @@ impl Settings {
             slopes: (config.positions == Positions::Alibi).then(|| alibi_slopes(heads)),
             parallel: config.parallel,
             activation: config.activation,
-            bf16: precision == Precision::Bf16,
+            products: precision.products(),
         }
     }
 
@@ -91,18 +91,7 @@ impl Settings {
         if few {
             return row_linear(x_nd, w.val(), Orientation::InputsFirst, bias);
         }
-        if self.bf16 {
-            let dtype = x_nd.dtype();
-            let product = x_nd
-                .cast(DType::BF16)
-                .matmul(w.val().cast(DType::BF16))
-                .cast(dtype);
-            return match bias {
-                Some(bias) => product + bias.unsqueeze(),
-                None => product,
-            };
-        }
-        linear(x_nd, w.val(), bias)
+        linear(x_nd, w.val(), Orientation::InputsFirst, bias, self.products)
     }
 
     /// A norm: of the mean and variance where it has a shift, else of the root mean square.
@@ -215,6 +204,11 @@ impl Decoder {
     /// The output head's bias, `[v]`, if the family has one.
     pub fn head_bias(&self) -> Option<Tensor<1>> {
         self.head_bias.as_ref().map(Param::val)
+    }
+
+    /// How the model's matrix products are formed.
+    pub fn products(&self) -> Products {
+        self.config.products
     }
 
     /// Where the weights live, outside any graph.

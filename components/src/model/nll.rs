@@ -19,6 +19,7 @@ pub fn token_nll(decoder: &Decoder, batch: &Batch, device: &Device) -> Vec<f64> 
         decoder.head(),
         decoder.head_bias(),
         labels_n,
+        decoder.products(),
     );
     let values = nll_n
         .into_data()

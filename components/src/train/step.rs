@@ -57,6 +57,7 @@ impl TrainStep for Decoder {
             head_bias_v: self.head_bias(),
             labels_n,
             weights_n,
+            products: self.products(),
         };
         let loss = item
             .terms

@@ -1,7 +1,7 @@
 //! The terms of an objective.
 
 use burn::tensor::{Int, Tensor};
-use lyceum_kernels::linear_cross_entropy;
+use lyceum_kernels::{Products, linear_cross_entropy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,8 @@ pub(crate) struct Pass {
     pub(crate) labels_n: Tensor<1, Int>,
     /// Weights of the tokens, already divided by the weight of the whole step.
     pub(crate) weights_n: Tensor<1>,
+    /// How matrix products are formed.
+    pub(crate) products: Products,
 }
 
 /// A part of the loss: a weighted sum over tokens.
@@ -56,6 +58,7 @@ impl Term for CrossEntropy {
             pass.head_bias_v.clone(),
             pass.labels_n.clone(),
             pass.weights_n.clone(),
+            pass.products,
         );
         if self.weight == 1.0 {
             entropy.loss

@@ -156,7 +156,12 @@ impl Operation<3> for Attention {
         flex::tensor(values, q.layout().shape().clone())
     }
 
-    fn backward(&self, [q, k, v]: [&FlexTensor; 3], gradient: &FlexTensor) -> [FlexTensor; 3] {
+    fn backward(
+        &self,
+        [q, k, v]: [&FlexTensor; 3],
+        gradient: &FlexTensor,
+        _: [bool; 3],
+    ) -> [Option<FlexTensor>; 3] {
         let sizes = Sizes::new(q, k);
         let (qs, ks, vs) = (q.storage::<f32>(), k.storage::<f32>(), v.storage::<f32>());
         let gradients = gradient.storage::<f32>();
@@ -214,6 +219,7 @@ impl Operation<3> for Attention {
             flex::tensor(by_k, key_shape.clone()),
             flex::tensor(by_v, key_shape.clone()),
         ]
+        .map(Some)
     }
 }
 

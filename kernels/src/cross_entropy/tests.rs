@@ -50,7 +50,14 @@ fn results([n, d, v]: [usize; 3], scale: f64, dtype: DType, fused: bool, biased:
     let bias = biased.then(|| tensor(&values(4, v, 2.0), [v], dtype, true));
     let weights = tensor(&weights(n), [n], dtype, true).detach();
     let (loss, nll) = if fused {
-        let result = linear_cross_entropy(x.clone(), w.clone(), bias.clone(), targets(n, v, &x), weights);
+        let result = linear_cross_entropy(
+            x.clone(),
+            w.clone(),
+            bias.clone(),
+            targets(n, v, &x),
+            weights,
+            Products::Full,
+        );
         (result.loss, host(result.nll_n))
     } else {
         let nll = reference_nll(
@@ -58,6 +65,7 @@ fn results([n, d, v]: [usize; 3], scale: f64, dtype: DType, fused: bool, biased:
             w.clone().without_autodiff(),
             bias.clone().map(Tensor::without_autodiff),
             targets(n, v, &x.clone().without_autodiff()),
+            Products::Full,
         );
         (
             plain(x.clone(), w.clone(), bias.clone(), targets(n, v, &x), weights),
@@ -101,7 +109,7 @@ fn gradients_equal_differences() {
     check(&inputs, |[x, w]| {
         let weights = tensor(&weights(n), [n], x.dtype(), false);
         let targets = targets(n, v, &x.clone().without_autodiff());
-        linear_cross_entropy(x, w, None, targets, weights).loss
+        linear_cross_entropy(x, w, None, targets, weights, Products::Full).loss
     });
 }
 
@@ -123,7 +131,7 @@ fn nan_is_not_hidden() {
     let x = tensor(&[f64::NAN, 1.0], [2, 1], DType::F32, false);
     let w = tensor(&[1.0, 2.0], [2, 1], DType::F32, false);
     let targets = targets(2, 2, &x);
-    let nll = host(linear_nll(x, w, None, targets));
+    let nll = host(linear_nll(x, w, None, targets, Products::Full));
     assert!(nll[0].is_nan() && nll[1].is_finite());
 }
 
@@ -142,7 +150,7 @@ fn scores_equal_the_likelihoods_of_training() {
     let w = tensor(&values(2, v * d, 1.0), [v, d], DType::F32, false);
     let targets = targets(n, v, &x);
     assert_eq!(
-        host(linear_nll(x, w, None, targets)),
+        host(linear_nll(x, w, None, targets, Products::Full)),
         results(SIZES[2], 2.0, DType::F32, true, false)[1]
     );
 }

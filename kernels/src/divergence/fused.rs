@@ -9,8 +9,10 @@ use rayon::prelude::*;
 
 use super::{Divergence, Settings};
 use crate::flex;
-use crate::matrix::{View, multiply_parallel};
-use crate::projection::{add_rows, chunk_rows, chunks, indices, task_rows};
+use crate::linear::add_rows;
+use crate::matrix::View;
+use crate::product::{Factor, Products, Right};
+use crate::projection::{chunk_rows, chunks, indices, task_rows};
 use crate::simd::{LANES, exp, ln, log_sum_exp, sum_lanes, vectorised};
 
 /// Values and the gradients of hidden states, head and bias (empty where none are wanted).
@@ -47,7 +49,8 @@ impl Operands {
 
     /// Logits without bias.
     fn product(&self, logits: &mut [f32], start: usize, rows: usize) {
-        multiply_parallel(logits, false, self.rows(start, rows), self.head().transposed());
+        let head_dv = Right::new(Factor::F32(self.head().transposed()), Products::Full);
+        head_dv.multiply_into(logits, self.rows(start, rows), &[]);
     }
 }
 
@@ -80,13 +83,9 @@ fn run(student: &Operands, gradients: bool, mut work: impl FnMut(&mut [f32], &mu
             }
             let by_logits = View::new(logits, rows, v, v);
             let by_hidden = &mut by_hidden[start * d..(start + rows) * d];
-            multiply_parallel(by_hidden, false, by_logits, student.head());
-            multiply_parallel(
-                &mut by_head,
-                true,
-                by_logits.transposed(),
-                student.rows(start, rows),
-            );
+            Right::new(Factor::F32(student.head()), Products::Full).multiply_into(by_hidden, by_logits, &[]);
+            let x = Right::new(Factor::F32(student.rows(start, rows)), Products::Full);
+            x.multiply_add(&mut by_head, by_logits.transposed());
         }
     }
     (

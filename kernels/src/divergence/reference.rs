@@ -4,6 +4,7 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 
 use super::{Divergence, Settings, Teacher};
+use crate::product::Products;
 use crate::projection::{Backward, Projection};
 
 /// Log-probabilities of a row's outcomes: tokens, or the teacher's likeliest and all others together.
@@ -21,13 +22,16 @@ pub(super) fn values(
 ) -> (Tensor<1>, Option<Projection>) {
     let [n, v] = student.dims();
     let mut values = Vec::new();
-    let mut by = settings.gradients.then(|| Backward::new(student));
+    let mut by = settings.gradients.then(|| Backward::new(student, Products::Full));
     for (start, rows) in student.chunks() {
-        let log_q_cv = log_softmax(student.logits(start, rows) / settings.temperature, 1);
+        let log_q_cv = log_softmax(
+            student.logits(start, rows, Products::Full) / settings.temperature,
+            1,
+        );
         let outcomes = match teacher {
             Teacher::Dense(teacher) => Outcomes {
                 teacher_co: log_softmax(
-                    teacher.logits(start, rows).cast(log_q_cv.dtype()) / settings.temperature,
+                    teacher.logits(start, rows, Products::Full).cast(log_q_cv.dtype()) / settings.temperature,
                     1,
                 ),
                 student_co: log_q_cv.clone(),

@@ -1,6 +1,7 @@
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use super::*;
+use crate::product::Products;
 use crate::testing::{assert_close, host, on_threads, tensor, values};
 
 const KINDS: [Divergence; 9] = [
@@ -82,7 +83,7 @@ impl Case {
         let Some(k) = k else {
             return Teacher::Dense(projection);
         };
-        let logits = host(projection.logits(0, n));
+        let logits = host(projection.logits(0, n, Products::Full));
         let (mut ids, mut log_p, mut tails) = (Vec::<i64>::new(), Vec::new(), Vec::new());
         for row in logits.chunks(v) {
             let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);

@@ -19,11 +19,12 @@ fn product(
     };
     let w = tensor(&values(2, k * v, 1.0), shape, dtype, false);
     let bias = biased.then(|| tensor(&values(3, v, 1.0), [v], DType::F32, false));
-    let exact = reference(
+    let exact = linear::reference(
         x.clone().cast(DType::F64),
         w.clone(),
         orientation,
         bias.clone().map(|bias| bias.cast(DType::F64)),
+        Products::Full,
     );
     (host(row_linear(x, w, orientation, bias)), host(exact))
 }
