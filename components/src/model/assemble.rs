@@ -155,7 +155,8 @@ impl Decoder {
             return Self::from_stored(config, stored, precision, device);
         }
         config.check()?;
-        let settings = Settings::of(config, precision);
+        // The stored weights are exact in bf16: only they are narrow, activations stay as they are.
+        let settings = Settings::of(config, Precision::F32);
         of_files::<bf16, f32>(config, settings, stored, device)
     }
 }
