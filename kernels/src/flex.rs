@@ -155,7 +155,7 @@ impl Backward<Flex, 3> for Given {
 /// Operations with a backward pass.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait Differentiable: Backend {
-    fn fused_swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_swiglu(gate_up: FloatTensor<Self>) -> FloatTensor<Self>;
     fn fused_rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self>;
     fn fused_layer_norm(
         x: FloatTensor<Self>,
@@ -190,8 +190,8 @@ pub(crate) trait Differentiable: Backend {
 }
 
 impl Differentiable for Flex {
-    fn fused_swiglu(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
-        run(&SwiGlu, [gate, up])
+    fn fused_swiglu(gate_up: FlexTensor) -> FlexTensor {
+        run(&SwiGlu, [gate_up])
     }
 
     fn fused_rms_norm(x: FlexTensor, weight: FlexTensor, eps: f64) -> FlexTensor {
@@ -232,8 +232,8 @@ impl Differentiable for Flex {
 }
 
 impl<C: CheckpointStrategy> Differentiable for Autodiff<Flex, C> {
-    fn fused_swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
-        track::<C, _, _>(SwiGlu, [gate, up])
+    fn fused_swiglu(gate_up: FloatTensor<Self>) -> FloatTensor<Self> {
+        track::<C, _, _>(SwiGlu, [gate_up])
     }
 
     fn fused_rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {

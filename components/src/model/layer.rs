@@ -112,10 +112,7 @@ impl Layer {
     fn feed_forward(&self, normed_nd: Tensor<2>, settings: &Settings, few: bool) -> Tensor<2> {
         let up = settings.product(normed_nd, &self.gate_up, self.gate_up_bias.as_ref(), few);
         let active = match settings.activation {
-            Activation::SwiGlu => {
-                let inner = up.dims()[1] / 2;
-                swiglu(up.clone().narrow(1, 0, inner), up.narrow(1, inner, inner))
-            }
+            Activation::SwiGlu => swiglu(up),
             Activation::Gelu(kind) => gelu(up, kind),
             Activation::Relu => activation::relu(up),
         };
