@@ -4,6 +4,7 @@ mod chat;
 mod embed;
 mod generate;
 mod model;
+mod rules;
 mod sample;
 mod score;
 mod settings;

@@ -4,9 +4,13 @@
 //! are taken in f32 as there, exponentials and sums in f64 and in ascending order of ids. No step sorts the vocabulary.
 
 use super::Sampling;
-use crate::{Error, Result};
+use super::rules::rule;
+use crate::Result;
 use lyceum_kernels::exponentials;
 use std::cmp::Ordering;
+
+/// Values that are handled side by side.
+const LANES: usize = 16;
 
 /// Probabilities of the next token, up to a common factor: those of the ids that the rules leave, ascending.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,23 +35,7 @@ impl Distribution {
         drawn: usize,
         ends: &[u32],
     ) -> Result<Self> {
-        if let Some(id) = logits_v.iter().position(|x| x.is_nan() || *x == f32::INFINITY) {
-            let what = format!("the model's logit of token {id} is {}", logits_v[id]);
-            return Err(Error::data("non_finite_logits", what)
-                .hint("the weights are damaged or have diverged; in bf16, try f32"));
-        }
-        penalise(logits_v, sampling.repetition_penalty as f32, history);
-        forbid_repeats(logits_v, sampling.no_repeat_ngram, history);
-        if drawn < sampling.min_tokens {
-            for &id in ends {
-                set(logits_v, id, f32::NEG_INFINITY);
-            }
-        }
-        let most = logits_v.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        if most == f32::NEG_INFINITY {
-            return Err(Error::data("no_token_left", "every token is forbidden")
-                .hint("look at `no_repeat_ngram` and `min_tokens`"));
-        }
+        let most = rule(logits_v, sampling, history, drawn, ends)?;
         if sampling.is_greedy() {
             return Ok(Self::of(logits_v, f32::MIN, 1.0, most));
         }
@@ -167,44 +155,50 @@ fn by_weight(a: (f64, u32), b: (f64, u32)) -> Ordering {
     a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
 }
 
-/// Sets a logit; ids beyond the head, which some vocabularies have, are none.
-fn set(logits_v: &mut [f32], id: u32, value: f32) {
-    if let Some(logit) = logits_v.get_mut(id as usize) {
-        *logit = value;
+/// The token that temperature 0 takes, the least id of several, and the natural logarithm of its probability at
+/// temperature 1; what else holds of [`Distribution::new`] holds here.
+///
+/// # Errors
+/// As [`Distribution::new`].
+pub(super) fn most_likely(
+    logits_v: &mut [f32],
+    sampling: &Sampling,
+    history: &[u32],
+    drawn: usize,
+    ends: &[u32],
+) -> Result<(u32, f64)> {
+    /// Exponentials that are held at once.
+    const CHUNK: usize = 512;
+    let most = rule(logits_v, sampling, history, drawn, ends)?;
+    let id = logits_v
+        .iter()
+        .position(|logit| *logit == most)
+        .unwrap_or_default();
+    let mut total = 0.0;
+    let mut weights = [0.0; CHUNK];
+    for logits in logits_v.chunks(CHUNK) {
+        let weights = &mut weights[..logits.len()];
+        for (weight, logit) in weights.iter_mut().zip(logits) {
+            *weight = f64::from(*logit) - f64::from(most);
+        }
+        exponentials(weights);
+        total += sum(weights);
     }
+    Ok((id as u32, 0.0 - f64::ln(total)))
 }
 
-/// Makes the tokens of `history` less likely (CTRL, Keskar et al. 2019, §4.1; negative logits are multiplied).
-fn penalise(logits_v: &mut [f32], penalty: f32, history: &[u32]) {
-    if penalty == 1.0 {
-        return;
+/// The sum, in lanes: several additions are then under way at once.
+fn sum(values: &[f64]) -> f64 {
+    let mut lanes = [0.0; LANES];
+    let chunks = values.chunks_exact(LANES);
+    let rest: f64 = chunks.remainder().iter().sum();
+    for chunk in chunks {
+        lanes
+            .iter_mut()
+            .zip(chunk)
+            .for_each(|(lane, value)| *lane += value);
     }
-    let penalised = |logit: f32| {
-        if logit < 0.0 {
-            logit * penalty
-        } else {
-            logit / penalty
-        }
-    };
-    let before = |id: u32| Some((id, penalised(*logits_v.get(id as usize)?)));
-    // All are computed before any is set, so that a token that occurs twice is penalised once.
-    let changed: Vec<(u32, f32)> = history.iter().filter_map(|&id| before(id)).collect();
-    for (id, logit) in changed {
-        set(logits_v, id, logit);
-    }
-}
-
-/// Forbids every token that would make the last `n` tokens ones that occurred before.
-fn forbid_repeats(logits_v: &mut [f32], n: usize, history: &[u32]) {
-    if n == 0 || history.len() < n {
-        return;
-    }
-    let last = &history[history.len() - (n - 1)..];
-    for window in history.windows(n) {
-        if window[..n - 1] == *last {
-            set(logits_v, window[n - 1], f32::NEG_INFINITY);
-        }
-    }
+    lanes.iter().sum::<f64>() + rest
 }
 
 /// The least of the `k` greatest logits; the least finite one if `k` is 0 or more than there are.
@@ -274,6 +268,22 @@ mod tests {
         }
         assert_eq!(all.heaviest(), 2);
         assert_eq!(all.probability(1), 0.0);
+    }
+
+    #[test]
+    fn the_most_likely_token_is_the_heaviest_of_its_distribution() {
+        for v in [1, 15, 1000] {
+            let mut logits = random(v);
+            logits[v / 2] = f32::NEG_INFINITY;
+            if v == 1 {
+                logits[0] = 3.0;
+            }
+            let greedy = Sampling::default();
+            let all = Distribution::new(&mut logits.clone(), &greedy, &[], 0, &[]).expect("weights");
+            let (id, logprob) = most_likely(&mut logits, &greedy, &[], 0, &[]).expect("a token");
+            assert_eq!(id, all.heaviest());
+            assert!((logprob - all.probability(id).ln()).abs() < 1e-12);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One text that grows.
 
 use super::generate::{Alone, Finish, Generated, Prompt};
-use super::sample::Distribution;
+use super::sample::{Distribution, most_likely};
 use super::stops::Stops;
 use super::{LanguageModel, Sampling};
 use crate::random::Stream;
@@ -53,36 +53,10 @@ impl<'a> Writing<'a> {
 
     /// Adds a token that follows from the logits `[v]` of one model or two; whether that ends the text.
     pub(super) fn go_on(&mut self, logits: Vec<&mut [f32]>, style: &Style) -> Result<Option<Finish>> {
-        let Style {
-            model,
-            sampling,
-            share,
-            ..
-        } = *style;
+        let Style { model, sampling, .. } = *style;
         let drawn = self.logprobs.len();
-        let each = logits
-            .into_iter()
-            .map(|logits_v| Distribution::new(logits_v, sampling, &self.history, drawn, model.ends()))
-            .collect::<Result<Vec<_>>>()
-            .map_err(|error| self.name(error))?;
-        let mixed = match each.as_slice() {
-            [one, other] => Some(one.mixed_with(other, share)),
-            _ => None,
-        };
-        let all = mixed.as_ref().unwrap_or(&each[0]);
-        let id = if sampling.is_greedy() {
-            all.heaviest()
-        } else {
-            all.draw(self.stream.uniform())
-        };
-        let logprob = |distribution: &Distribution| distribution.probability(id).ln() as f32;
+        let id = self.take(logits, style).map_err(|error| self.name(error))?;
         self.history.push(id);
-        self.logprobs.push(logprob(all));
-        if let [one, other] = each.as_slice() {
-            let alone = self.alone.get_or_insert_default();
-            alone.model.push(logprob(one));
-            alone.other.push(logprob(other));
-        }
         if model.ends().contains(&id) {
             return Ok(Some(Finish::End));
         }
@@ -92,6 +66,38 @@ impl<'a> Writing<'a> {
             return Ok(Some(Finish::Stop));
         }
         Ok((drawn + 1 == sampling.max_tokens).then_some(Finish::Length))
+    }
+
+    /// The next token; keeps its log-probabilities.
+    fn take(&mut self, mut logits: Vec<&mut [f32]>, style: &Style) -> Result<u32> {
+        let (sampling, ends, drawn) = (style.sampling, style.model.ends(), self.logprobs.len());
+        if let ([logits_v], true) = (logits.as_mut_slice(), sampling.is_greedy()) {
+            let (id, logprob) = most_likely(logits_v, sampling, &self.history, drawn, ends)?;
+            self.logprobs.push(logprob as f32);
+            return Ok(id);
+        }
+        let each = logits
+            .into_iter()
+            .map(|logits_v| Distribution::new(logits_v, sampling, &self.history, drawn, ends))
+            .collect::<Result<Vec<_>>>()?;
+        let mixed = match each.as_slice() {
+            [one, other] => Some(one.mixed_with(other, style.share)),
+            _ => None,
+        };
+        let all = mixed.as_ref().unwrap_or(&each[0]);
+        let id = if sampling.is_greedy() {
+            all.heaviest()
+        } else {
+            all.draw(self.stream.uniform())
+        };
+        let logprob = |distribution: &Distribution| distribution.probability(id).ln() as f32;
+        self.logprobs.push(logprob(all));
+        if let [one, other] = each.as_slice() {
+            let alone = self.alone.get_or_insert_default();
+            alone.model.push(logprob(one));
+            alone.other.push(logprob(other));
+        }
+        Ok(id)
     }
 
     fn new_ids(&self) -> &[u32] {
