@@ -66,10 +66,29 @@ fn every_link_inside_the_project_leads_somewhere() {
             if target.starts_with("http") || target.starts_with('#') {
                 continue;
             }
-            let path = page.parent().expect("a folder").join(target);
+            let (file, anchor) = target
+                .split_once('#')
+                .map_or((target, None), |(file, anchor)| (file, Some(anchor)));
+            let path = page.parent().expect("a folder").join(file);
             assert!(path.exists(), "{} points at {target}", page.display());
+            if let Some(anchor) = anchor {
+                let text = fs::read_to_string(&path).expect("a page");
+                let found = text
+                    .lines()
+                    .any(|line| line.starts_with('#') && slug(line) == anchor);
+                assert!(found, "{} points at {target}", page.display());
+            }
         }
     }
+}
+
+/// What a heading is called in links.
+fn slug(heading: &str) -> String {
+    let words = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = words
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
 #[test]
