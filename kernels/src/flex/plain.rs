@@ -1,0 +1,177 @@
+//! Operations outside the graph.
+
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, Flex, backend_extension};
+use burn_flex::FlexTensor;
+
+use crate::adamw::AdamW;
+use crate::attention::Row;
+use crate::divergence::Settings;
+use crate::product::Products;
+use crate::profile::timed;
+use crate::row_linear::Orientation;
+
+/// Operations outside the graph.
+#[backend_extension(Flex)]
+pub(crate) trait Plain: Backend {
+    fn fused_nll(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        products: Products,
+    ) -> FloatTensor<Self>;
+    /// The negative log-likelihoods and the gradients of hidden states, head and bias.
+    fn fused_nll_gradients(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        weights: FloatTensor<Self>,
+        products: Products,
+    ) -> (
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+    );
+    /// The divergences from a teacher's head and the gradients of the student's hidden states, head and bias.
+    #[allow(clippy::too_many_arguments)] // A backend's operations take tensors, not what holds them.
+    fn fused_divergence(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        teacher_hidden: FloatTensor<Self>,
+        teacher_head: FloatTensor<Self>,
+        teacher_bias: FloatTensor<Self>,
+        settings: Settings,
+    ) -> (
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+    );
+    /// The same from a teacher's likeliest tokens.
+    #[allow(clippy::too_many_arguments)] // As above.
+    fn fused_divergence_top_k(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        ids: IntTensor<Self>,
+        log_p: FloatTensor<Self>,
+        log_tail: FloatTensor<Self>,
+        settings: Settings,
+    ) -> (
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+    );
+    fn fused_append(cache: FloatTensor<Self>, new: FloatTensor<Self>, rows: Vec<Row>) -> FloatTensor<Self>;
+    fn fused_row_linear(
+        x: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        orientation: Orientation,
+    ) -> FloatTensor<Self>;
+    fn fused_squared_norm(x: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_adamw(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        settings: AdamW,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+}
+
+impl Plain for Flex {
+    fn fused_nll(
+        hidden: FlexTensor,
+        head: FlexTensor,
+        bias: FlexTensor,
+        targets: FlexTensor,
+        products: Products,
+    ) -> FlexTensor {
+        timed("linear_nll", || {
+            crate::cross_entropy::flex_nll(&hidden, &head, &bias, &targets, products)
+        })
+    }
+
+    fn fused_nll_gradients(
+        hidden: FlexTensor,
+        head: FlexTensor,
+        bias: FlexTensor,
+        targets: FlexTensor,
+        weights: FlexTensor,
+        products: Products,
+    ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
+        timed("linear_cross_entropy", || {
+            crate::cross_entropy::flex_nll_gradients(&hidden, &head, &bias, &targets, &weights, products)
+        })
+    }
+
+    fn fused_divergence(
+        hidden: FlexTensor,
+        head: FlexTensor,
+        bias: FlexTensor,
+        weights: FlexTensor,
+        teacher_hidden: FlexTensor,
+        teacher_head: FlexTensor,
+        teacher_bias: FlexTensor,
+        settings: Settings,
+    ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
+        let teacher = [&teacher_hidden, &teacher_head, &teacher_bias];
+        timed("linear_divergence", || {
+            crate::divergence::flex_dense([&hidden, &head, &bias], &weights, teacher, settings)
+        })
+    }
+
+    fn fused_divergence_top_k(
+        hidden: FlexTensor,
+        head: FlexTensor,
+        bias: FlexTensor,
+        weights: FlexTensor,
+        ids: FlexTensor,
+        log_p: FlexTensor,
+        log_tail: FlexTensor,
+        settings: Settings,
+    ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
+        let student = [&hidden, &head, &bias];
+        timed("linear_divergence", || {
+            crate::divergence::flex_top_k(student, &weights, &ids, [&log_p, &log_tail], settings)
+        })
+    }
+
+    fn fused_append(cache: FlexTensor, new: FlexTensor, rows: Vec<Row>) -> FlexTensor {
+        timed("append", || crate::append::flex_append(cache, &new, &rows))
+    }
+
+    fn fused_row_linear(
+        x: FlexTensor,
+        w: FlexTensor,
+        bias: FlexTensor,
+        orientation: Orientation,
+    ) -> FlexTensor {
+        timed("row_linear", || {
+            crate::row_linear::flex_row_linear(&x, &w, &bias, orientation)
+        })
+    }
+
+    fn fused_squared_norm(x: FlexTensor) -> FlexTensor {
+        timed("squared_norm", || crate::squared_norm::flex_squared_norm(&x))
+    }
+
+    fn fused_adamw(
+        parameter: FlexTensor,
+        gradient: FlexTensor,
+        first: FlexTensor,
+        second: FlexTensor,
+        settings: AdamW,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        timed("adamw_step", || {
+            crate::adamw::flex_step(parameter, &gradient, first, second, settings)
+        })
+    }
+}
