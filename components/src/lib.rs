@@ -48,6 +48,6 @@ pub use context::{Bar, Cancel, Context, Precision, Services, Shard};
 pub use error::{Error, Result};
 #[cfg(feature = "cuda")]
 pub use lyceum_kernels::cuda;
-pub use lyceum_kernels::{instructions, keep_freed_memory, profile};
+pub use lyceum_kernels::{Body, bodies, instructions, keep_freed_memory, profile};
 pub use reference::{FilePath, FolderPath, Ref, Refs, TaskPath};
 pub use registry::{COMPONENTS, find};

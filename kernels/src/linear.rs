@@ -5,8 +5,9 @@ use burn::tensor::{DType, Shape, Tensor};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use crate::flex::{self, Differentiable, Operation};
+use crate::flex::{self, Differentiable, Operation, Plain};
 use crate::matrix::View;
+use crate::panels;
 use crate::product::{Factor, Products, Right, takes};
 use crate::row_linear::Orientation;
 use crate::simd::vectorised;
@@ -15,7 +16,8 @@ use crate::simd::vectorised;
 const STRIPE: usize = 128;
 
 /// `x · w + b`, or `x · wᵀ + b` for outputs first. Weights in bfloat16 beside wider inputs count as constants of the graph
-/// and are read as they are; sums are taken in the inputs' type.
+/// and are read as they are; sums are taken in the inputs' type. With weights in panels, which only models that are asked
+/// have, the result lies outside the graph.
 ///
 /// # Shapes
 /// `x_nk`: `[n, k]`, `w`: `[k, v]` or `[v, k]`, `bias_v`: `[v]`; the result is `[n, v]`.
@@ -30,6 +32,9 @@ pub fn linear(
     assert_eq!(x_nk.dims()[1], k, "one row of weights for each input");
     if let Some(bias_v) = &bias_v {
         assert_eq!(bias_v.dims()[0], v, "one bias for each output");
+    }
+    if orientation == Orientation::Panels && flex::is_fused(&x_nk) {
+        return in_panels(x_nk.without_autodiff(), w, bias_v);
     }
     let constant = w.dtype() == DType::F32 || !w.is_require_grad();
     if !flex::is_fused(&x_nk) || !takes(w.dtype()) || !constant {
@@ -48,6 +53,16 @@ pub fn linear(
     ))
 }
 
+/// The operation for weights in panels.
+fn in_panels(x_nk: Tensor<2>, w_kv: Tensor<2>, bias_v: Option<Tensor<1>>) -> Tensor<2> {
+    let bias_v = bias_v.map(|bias_v| widened(bias_v.without_autodiff(), DType::F32));
+    Tensor::from_dispatch(Dispatch::fused_panels(
+        x_nk.clone().into_dispatch(),
+        w_kv.without_autodiff().into_dispatch(),
+        flex::or_empty(bias_v, &x_nk).into_dispatch(),
+    ))
+}
+
 /// The operation composed of burn's.
 pub(crate) fn reference(
     x_nk: Tensor<2>,
@@ -60,6 +75,7 @@ pub(crate) fn reference(
     let w_kv = match orientation {
         Orientation::InputsFirst => w,
         Orientation::OutputsFirst => w.transpose(),
+        Orientation::Panels => panels::in_rows(w),
     };
     let product_nv = match products {
         Products::Full => x_nk.matmul(widened(w_kv, dtype)),
@@ -94,8 +110,9 @@ impl Linear {
     /// The weights `[k, v]`.
     fn weights<'a>(&self, w: &'a FlexTensor) -> Factor<'a> {
         match self.orientation {
-            Orientation::InputsFirst => Factor::of(w),
             Orientation::OutputsFirst => Factor::of(w).transposed(),
+            // Panels have a body of their own.
+            Orientation::InputsFirst | Orientation::Panels => Factor::of(w),
         }
     }
 }
@@ -129,8 +146,8 @@ impl Operation<3> for Linear {
         };
         let by_w = || {
             let (left, right) = match self.orientation {
-                Orientation::InputsFirst => (x, gradient),
                 Orientation::OutputsFirst => (gradient, x),
+                Orientation::InputsFirst | Orientation::Panels => (x, gradient),
             };
             let right = Right::new(Factor::of(right), self.products);
             flex::tensor(right.multiply(matrix(left).transposed(), &[]), shape(w))

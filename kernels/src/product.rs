@@ -75,7 +75,7 @@ impl<'a> Right<'a> {
     pub(crate) fn new(factor: Factor<'a>, products: Products) -> Self {
         let [k, n] = factor.sizes();
         #[cfg(target_arch = "x86_64")]
-        if products == Products::Bf16 && tiles::available() {
+        if products == Products::Bf16 && has_bf16() {
             let form = Form::Packed(tiles::Packed::new(factor));
             return Self { k, n, form };
         }
@@ -137,6 +137,14 @@ enum Start<'a> {
     Target,
     /// A value for each column, or nothing where there are none.
     Bias(&'a [f32]),
+}
+
+/// Whether the processor multiplies pairs of bfloat16 by itself.
+pub(crate) fn has_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return tiles::available();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
 
 /// Whether matrices of this type can be right factors.

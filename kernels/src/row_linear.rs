@@ -8,13 +8,14 @@ use rayon::prelude::*;
 use crate::flex::{self, Plain};
 use crate::linear;
 use crate::product::Products;
-use crate::weights::Weights;
+use crate::weights::{Weight, Weights};
 
 mod inputs_first;
 mod outputs_first;
 #[cfg(test)]
 mod tests;
 
+use inputs_first::Layout;
 pub(crate) use outputs_first::dots;
 
 /// Outputs of one task of outputs first.
@@ -30,13 +31,15 @@ pub enum Orientation {
     InputsFirst,
     /// `[v, k]`: a row holds the weights of one output.
     OutputsFirst,
+    /// `[k, v]`, laid out by [`in_panels`](crate::in_panels); such weights are constants.
+    Panels,
 }
 
 impl Orientation {
     /// Inputs and outputs of weights of these dimensions.
     pub(crate) fn sizes(self, dims: [usize; 2]) -> [usize; 2] {
         match (self, dims) {
-            (Self::InputsFirst, [k, v]) | (Self::OutputsFirst, [v, k]) => [k, v],
+            (Self::InputsFirst | Self::Panels, [k, v]) | (Self::OutputsFirst, [v, k]) => [k, v],
         }
     }
 }
@@ -45,7 +48,7 @@ impl Orientation {
 /// an output is always added up in the same order. The weights are f32 or bfloat16. The result lies outside the graph.
 ///
 /// # Shapes
-/// `x_nk`: `[n, k]`, `w`: `[k, v]` or `[v, k]`, `bias_v`: `[v]`; the result is `[n, v]`.
+/// `x_nk`: `[n, k]`, `w`: `[k, v]` or `[v, k]` by its orientation, `bias_v`: `[v]`; the result is `[n, v]`.
 pub fn row_linear(
     x_nk: Tensor<2>,
     w: Tensor<2>,
@@ -103,26 +106,25 @@ pub(crate) fn flex_row_linear(
     let (x, w, bias) = (x.to_contiguous(), w.to_contiguous(), bias.to_contiguous());
     let ([n, k], [rows, columns]) = (flex::dims(&x), flex::dims(&w));
     let v = match orientation {
-        Orientation::InputsFirst => columns,
+        Orientation::InputsFirst | Orientation::Panels => columns,
         Orientation::OutputsFirst => rows,
     };
     let mut values = vec![0.0; n * v];
     let (x, bias) = (x.storage(), bias.storage());
-    match (orientation, Weights::of(&w)) {
-        (Orientation::InputsFirst, Weights::F32(w)) => {
-            inputs_first::multiply(&mut values, Product { x, w, bias, n, k, v });
-        }
-        (Orientation::InputsFirst, Weights::Bf16(w)) => {
-            inputs_first::multiply(&mut values, Product { x, w, bias, n, k, v });
-        }
-        (Orientation::OutputsFirst, Weights::F32(w)) => {
-            outputs_first::multiply(&mut values, Product { x, w, bias, n, k, v });
-        }
-        (Orientation::OutputsFirst, Weights::Bf16(w)) => {
-            outputs_first::multiply(&mut values, Product { x, w, bias, n, k, v });
-        }
+    match Weights::of(&w) {
+        Weights::F32(w) => multiply(&mut values, Product { x, w, bias, n, k, v }, orientation),
+        Weights::Bf16(w) => multiply(&mut values, Product { x, w, bias, n, k, v }, orientation),
     }
     flex::tensor(values, Shape::new([n, v]))
+}
+
+/// Fills `values`, `[n, v]`, which are zeros.
+fn multiply<W: Weight>(values: &mut [f32], product: Product<W>, orientation: Orientation) {
+    match orientation {
+        Orientation::InputsFirst => inputs_first::multiply(values, product, Layout::Rows),
+        Orientation::Panels => inputs_first::multiply(values, product, Layout::Panels),
+        Orientation::OutputsFirst => outputs_first::multiply(values, product),
+    }
 }
 
 /// Runs tasks `0..count`, on all threads where they are worth it.

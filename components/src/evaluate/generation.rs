@@ -153,7 +153,8 @@ references = ["{{ output }}"]
             let texts = match read(&kept) {
                 Some(texts) => texts,
                 None => {
-                    let model = LanguageModel::open(artifact, &context.device, context.precision)?;
+                    let model =
+                        LanguageModel::open(artifact, &context.device, context.precision)?.for_writing();
                     let bar = context.services.bar(&artifact.label, 0, "texts");
                     let mut done = |texts| {
                         bar.advance(texts);

@@ -143,7 +143,9 @@ sampling = { max_tokens = 64, temperature = 0.7, top_p = 0.9, stop = ["\n"] }
             return Err(Error::data("empty_input", "there are no prompts"));
         }
         documents.refuse_weights()?;
-        let open = |artifact| LanguageModel::open(artifact, &context.device, context.precision);
+        let open = |artifact| -> Result<_> {
+            Ok(LanguageModel::open(artifact, &context.device, context.precision)?.for_writing())
+        };
         let model = open(&artifact)?;
         let other = match &params.mix {
             Some(mix) => Some((open(&context.open(&mix.model)?)?, mix.share)),

@@ -34,7 +34,9 @@ pub(crate) fn bench() -> Bench {
 
 fn open(bench: &Bench, step: &str) -> LanguageModel {
     let context = bench.context(step);
-    LanguageModel::open(&bench.publish(step), &context.device, Precision::F32).expect("opens")
+    LanguageModel::open(&bench.publish(step), &context.device, Precision::F32)
+        .expect("opens")
+        .for_writing()
 }
 
 fn prompts(model: &LanguageModel) -> Vec<Prompt> {

@@ -8,7 +8,7 @@ use super::rotary::Rotary;
 use crate::Precision;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use lyceum_kernels::{Orientation, Products, Row, layer_norm, linear, rms_norm, row_linear};
+use lyceum_kernels::{Orientation, Products, Row, in_panels, layer_norm, linear, rms_norm, row_linear};
 
 /// A decoder language model.
 #[derive(Module, Debug)]
@@ -59,6 +59,8 @@ pub(crate) struct Settings {
     pub(crate) activation: Activation,
     /// How matrix products are formed.
     pub(crate) products: Products,
+    /// How the matrices of the layers lie.
+    pub(crate) orientation: Orientation,
 }
 
 impl Settings {
@@ -75,6 +77,7 @@ impl Settings {
             parallel: config.parallel,
             activation: config.activation,
             products: precision.products(),
+            orientation: Orientation::InputsFirst,
         }
     }
 
@@ -89,9 +92,9 @@ impl Settings {
     ) -> Tensor<2> {
         let bias = bias.map(Param::val);
         if few {
-            return row_linear(x_nd, w.val(), Orientation::InputsFirst, bias);
+            return row_linear(x_nd, w.val(), self.orientation, bias);
         }
-        linear(x_nd, w.val(), Orientation::InputsFirst, bias, self.products)
+        linear(x_nd, w.val(), self.orientation, bias, self.products)
     }
 
     /// A norm: of the mean and variance where it has a shift, else of the root mean square.
@@ -176,6 +179,28 @@ impl Decoder {
         let hidden_btd = self.forward(inputs_bt, &place, Some(cache));
         cache.advance(rows, t);
         hidden_btd
+    }
+
+    /// The same model, to be asked only: its matrices lie in the order in which a token at a time reads them, where the
+    /// device has a body for that.
+    #[must_use]
+    pub fn in_panels(mut self) -> Self {
+        let matrices = self.layers.iter_mut().flat_map(|layer| {
+            [
+                &mut layer.qkv,
+                &mut layer.output,
+                &mut layer.gate_up,
+                &mut layer.down,
+            ]
+        });
+        for matrix in matrices {
+            // All matrices are of one type, on one device: the first says whether there are panels.
+            if let Some(panels) = in_panels(matrix.val()) {
+                *matrix = Param::from_tensor(panels);
+                self.config.orientation = Orientation::Panels;
+            }
+        }
+        self
     }
 
     /// A cache for `rows` sequences of at most `capacity` tokens.

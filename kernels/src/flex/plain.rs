@@ -76,6 +76,8 @@ pub(crate) trait Plain: Backend {
         bias: FloatTensor<Self>,
         orientation: Orientation,
     ) -> FloatTensor<Self>;
+    fn fused_panels(x: FloatTensor<Self>, w: FloatTensor<Self>, bias: FloatTensor<Self>)
+    -> FloatTensor<Self>;
     fn fused_squared_norm(x: FloatTensor<Self>) -> FloatTensor<Self>;
     fn fused_adamw(
         parameter: FloatTensor<Self>,
@@ -157,6 +159,10 @@ impl Plain for Flex {
         timed("row_linear", || {
             crate::row_linear::flex_row_linear(&x, &w, &bias, orientation)
         })
+    }
+
+    fn fused_panels(x: FlexTensor, w: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        timed("linear", || crate::panels::flex_linear(&x, &w, &bias))
     }
 
     fn fused_squared_norm(x: FlexTensor) -> FlexTensor {

@@ -1,5 +1,6 @@
-//! Weights `[k, v]`. The inputs are cut into parts, whose sums are taken one by one and then added in order: so a single row
-//! reads its weights in one long run a part, and several rows hold a tile's sums in registers while its weights pass by.
+//! Weights `[k, v]`, row by row or in panels. The inputs are cut into parts, whose sums are taken one by one and then added in
+//! order: so a single row reads its weights in one long run a part, and several rows hold a tile's sums in registers while
+//! its weights pass by. Panels lie in the order in which tiles read them, for any number of rows.
 
 // See `simd`.
 #![allow(clippy::inline_always)]
@@ -10,6 +11,7 @@ use std::ops::Range;
 
 use super::{Product, run};
 use crate::matrix::Shared;
+use crate::panels;
 use crate::simd::{LANES, Vector, prefetch, vectorised, with_vectors};
 use crate::weights::Weight;
 
@@ -17,15 +19,24 @@ use crate::weights::Weight;
 const PART: usize = 64;
 
 /// Vectors of a tile.
-const VECTORS: usize = 3;
+const VECTORS: usize = panels::WIDTH / LANES;
+
+/// How the weights lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// Input by input.
+    Rows,
+    /// In panels of outputs.
+    Panels,
+}
 
 /// Rows whose sums are held in registers at once, where there are enough of them.
 const ROWS: usize = 8;
 
 /// Fills `values`, `[n, v]`, which are zeros.
-pub(super) fn multiply<W: Weight>(values: &mut [f32], product: Product<W>) {
+pub(super) fn multiply<W: Weight>(values: &mut [f32], product: Product<W>, layout: Layout) {
     let Product { n, k, v, .. } = product;
-    if n == 1 {
+    if n == 1 && layout == Layout::Rows {
         return one_row(values, product);
     }
     // Row by row beside each other, so that an input's values lie in one place.
@@ -43,7 +54,7 @@ pub(super) fn multiply<W: Weight>(values: &mut [f32], product: Product<W>) {
     let width = v.div_ceil(VECTORS * LANES).div_ceil(blocks) * VECTORS * LANES;
     run(v.div_ceil(width.max(1)), product.is_large(), |index| {
         let first = index * width;
-        block(target, product, first..v.min(first + width));
+        block(target, product, first..v.min(first + width), layout);
     });
 }
 
@@ -122,24 +133,29 @@ fn add_inputs<V: Vector, const I: usize, W: Weight>(sums: &mut [f32], x: &[f32],
 }
 
 with_vectors! {
-    /// All rows of these outputs; `x` is `[k, n]`. The tiles of one part of the inputs follow each other, so that their weights
-    /// lie in the same pages.
-    fn block<V, W: Weight>(target: Shared, product: Product<W>, outputs: Range<usize>) {
+    /// All rows of these outputs, which begin with a panel; `x` is `[k, n]`.
+    fn block<V, W: Weight>(target: Shared, product: Product<W>, outputs: Range<usize>, layout: Layout) {
         let Product { n, k, v, bias, .. } = product;
-        for first in (0..k).step_by(PART) {
-            let inputs = first..k.min(first + PART);
-            let mut output = outputs.start;
-            while output < outputs.end {
-                let left = outputs.end - output;
-                if V::MANY && left >= VECTORS * LANES {
-                    tile::<V, VECTORS, W>(target, product, &inputs, output);
-                    output += VECTORS * LANES;
-                } else if left >= LANES {
-                    tile::<V, 1, W>(target, product, &inputs, output);
-                    output += LANES;
-                } else {
-                    narrow::<V, W>(target, product, &inputs, output..outputs.end);
-                    output = outputs.end;
+        let parts = || (0..k).step_by(PART).map(|first| first..k.min(first + PART));
+        match layout {
+            // The tiles of one part of the inputs follow each other, so that their weights lie in the same pages.
+            Layout::Rows => {
+                for inputs in parts() {
+                    let weights = Lying { weights: product.w, first: 0, stride: v };
+                    tiles::<V, W>(target, product, weights, &inputs, outputs.clone());
+                }
+            }
+            Layout::Panels => {
+                for panel in outputs.clone().step_by(panels::WIDTH) {
+                    let end = outputs.end.min(panel + panels::WIDTH);
+                    let weights = Lying {
+                        weights: &product.w[panel * k..end * k],
+                        first: panel,
+                        stride: v.min(panel + panels::WIDTH) - panel,
+                    };
+                    for inputs in parts() {
+                        tiles::<V, W>(target, product, weights, &inputs, panel..end);
+                    }
                 }
             }
         }
@@ -153,25 +169,59 @@ with_vectors! {
     }
 }
 
+/// Weights of outputs from `first` on: those of an input lie beside each other, `stride` after those of the input before.
+#[derive(Clone, Copy)]
+struct Lying<'a, W> {
+    weights: &'a [W],
+    first: usize,
+    stride: usize,
+}
+
+/// Adds a part's products to every row's outputs.
+#[inline(always)]
+fn tiles<V: Vector, W: Weight>(
+    target: Shared,
+    product: Product<W>,
+    weights: Lying<W>,
+    inputs: &Range<usize>,
+    outputs: Range<usize>,
+) {
+    let mut output = outputs.start;
+    while output < outputs.end {
+        let left = outputs.end - output;
+        if V::MANY && left >= VECTORS * LANES {
+            tile::<V, VECTORS, W>(target, product, weights, inputs, output);
+            output += VECTORS * LANES;
+        } else if left >= LANES {
+            tile::<V, 1, W>(target, product, weights, inputs, output);
+            output += LANES;
+        } else {
+            narrow::<V, W>(target, product, weights, inputs, output..outputs.end);
+            output = outputs.end;
+        }
+    }
+}
+
 /// Adds a part's products to `C` vectors of every row's outputs.
 #[inline(always)]
 fn tile<V: Vector, const C: usize, W: Weight>(
     target: Shared,
     product: Product<W>,
+    weights: Lying<W>,
     inputs: &Range<usize>,
     output: usize,
 ) {
     let mut row = 0;
     while V::MANY && row + ROWS <= product.n {
-        rows::<V, ROWS, C, W>(target, product, inputs, output, row);
+        rows::<V, ROWS, C, W>(target, product, weights, inputs, output, row);
         row += ROWS;
     }
     while row + 4 <= product.n {
-        rows::<V, 4, C, W>(target, product, inputs, output, row);
+        rows::<V, 4, C, W>(target, product, weights, inputs, output, row);
         row += 4;
     }
     while row < product.n {
-        rows::<V, 1, C, W>(target, product, inputs, output, row);
+        rows::<V, 1, C, W>(target, product, weights, inputs, output, row);
         row += 1;
     }
 }
@@ -181,22 +231,32 @@ fn tile<V: Vector, const C: usize, W: Weight>(
 fn rows<V: Vector, const R: usize, const C: usize, W: Weight>(
     target: Shared,
     product: Product<W>,
+    weights: Lying<W>,
     inputs: &Range<usize>,
     output: usize,
     row: usize,
 ) {
-    let Product { x, w, n, v, .. } = product;
+    let Product { x, n, v, .. } = product;
+    let Lying {
+        weights,
+        first,
+        stride,
+    } = weights;
     let last = inputs.len() - 1;
     let x = &x[inputs.start * n + row..][..last * n + R];
-    let tile = &w[inputs.start * v + output..][..last * v + C * LANES];
-    // The tile after this one lies beside it.
-    let ahead = if row == 0 { C * LANES } else { 0 };
+    let tile = &weights[inputs.start * stride + output - first..][..last * stride + C * LANES];
+    // The tile after this one lies beside it; panels are read in order, which the processor foresees.
+    let ahead = if row == 0 && stride > panels::WIDTH {
+        C * LANES
+    } else {
+        0
+    };
     let mut sums = [[V::splat(0.0); C]; R];
     // SAFETY: `x` holds the rows' values of an input at every `n`, `tile` its weights at every `v`; the target is `[n, v]`,
     // and these outputs are this task's own.
     unsafe {
         for i in 0..=last {
-            let weights = tile.as_ptr().add(i * v);
+            let weights = tile.as_ptr().add(i * stride);
             if ahead > 0 {
                 prefetch(weights.wrapping_add(ahead), C * LANES);
             }
@@ -227,15 +287,24 @@ fn rows<V: Vector, const R: usize, const C: usize, W: Weight>(
 fn narrow<V: Vector, W: Weight>(
     target: Shared,
     product: Product<W>,
+    weights: Lying<W>,
     inputs: &Range<usize>,
     outputs: Range<usize>,
 ) {
-    let Product { x, w, n, v, .. } = product;
+    let Product { x, n, v, .. } = product;
+    let Lying {
+        weights: w,
+        first,
+        stride,
+    } = weights;
     for row in 0..n {
         let mut sum = V::splat(0.0);
         for i in inputs.clone() {
             let mut weights = [0.0; LANES];
-            for (lane, w) in weights.iter_mut().zip(&w[i * v..][outputs.clone()]) {
+            for (lane, w) in weights
+                .iter_mut()
+                .zip(&w[i * stride + outputs.start - first..][..outputs.len()])
+            {
                 *lane = w.wide();
             }
             // SAFETY: the array is as wide as a vector.

@@ -14,10 +14,13 @@ fn product(
     let x = values(1, (from + n) * k, 1.0)[from * k..].to_vec();
     let x = tensor(&x, [n, k], DType::F32, false);
     let shape = match orientation {
-        Orientation::InputsFirst => [k, v],
         Orientation::OutputsFirst => [v, k],
+        Orientation::InputsFirst | Orientation::Panels => [k, v],
     };
-    let w = tensor(&values(2, k * v, 1.0), shape, dtype, false);
+    let mut w = tensor(&values(2, k * v, 1.0), shape, dtype, false);
+    if orientation == Orientation::Panels {
+        w = crate::in_panels(w).expect("on the CPU");
+    }
     let bias = biased.then(|| tensor(&values(3, v, 1.0), [v], DType::F32, false));
     let exact = linear::reference(
         x.clone().cast(DType::F64),
@@ -40,7 +43,11 @@ fn fused_equals_reference_and_rows_keep_their_bytes() {
         [16, 257, 192],
         [6, 1200, 320],
     ] {
-        for orientation in [Orientation::InputsFirst, Orientation::OutputsFirst] {
+        for orientation in [
+            Orientation::InputsFirst,
+            Orientation::OutputsFirst,
+            Orientation::Panels,
+        ] {
             for dtype in [DType::F32, DType::BF16] {
                 for biased in [false, true] {
                     let [n, k, v] = sizes;
@@ -61,6 +68,28 @@ fn fused_equals_reference_and_rows_keep_their_bytes() {
                     }
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn panels_hold_the_matrix_and_give_the_same_bytes() {
+    for [n, k, v] in [[1, 1, 1], [2, 70, 49], [5, 130, 96], [9, 64, 111]] {
+        let w = values(2, k * v, 1.0);
+        for dtype in [DType::F32, DType::BF16] {
+            let w = tensor(&w, [k, v], dtype, false);
+            let panels = crate::in_panels(w.clone()).expect("on the CPU");
+            assert_eq!(host(crate::panels::in_rows(panels.clone())), host(w.clone()));
+            let x = tensor(&values(1, n * k, 1.0), [n, k], DType::F32, false);
+            let bias = tensor(&values(3, v, 1.0), [v], DType::F32, false);
+            let [rows, panels] =
+                [(w, Orientation::InputsFirst), (panels, Orientation::Panels)].map(|(w, orientation)| {
+                    let few = row_linear(x.clone(), w.clone(), orientation, Some(bias.clone()));
+                    let many = linear::linear(x.clone(), w, orientation, Some(bias.clone()), Products::Full);
+                    (host(few), host(many))
+                });
+            assert_eq!(rows.0, panels.0, "few rows");
+            assert_close("many rows", &panels.1, &rows.1, 5e-6);
         }
     }
 }

@@ -66,6 +66,7 @@ fn examine() -> Value {
         "processor": cpu_name(),
         "threads": threads(),
         "instructions": lyceum_components::instructions(),
+        "kernels": kernels(),
         "memory_bytes": system.map(|memory| memory.0),
         "memory_available_bytes": system.map(|memory| memory.1),
         "home": home,
@@ -82,6 +83,12 @@ fn examine() -> Value {
             "missing": missing.iter().map(|Lack { code, what, how }| json!({ "code": code, "what": what, "how": how })).collect::<Vec<_>>(),
         },
     })
+}
+
+/// The body that every operation takes here.
+fn kernels() -> Vec<Value> {
+    let row = |body: lyceum_components::Body| json!({ "operations": body.operations, "processor": body.processor, "gpu": body.gpu });
+    lyceum_components::bodies().into_iter().map(row).collect()
 }
 
 /// Why nothing can be written where the store is or would be made; none if something can. Leaves nothing behind.
@@ -118,11 +125,12 @@ fn text(found: &Value) -> String {
     line("processor", text_of("processor"));
     line(
         "kernels",
-        format!(
-            "on the processor: fused with {} in f32; composed of burn's operations in other types",
-            text_of("instructions")
-        ),
+        "in f32 on the processor; other types take bodies composed of burn's operations".to_owned(),
     );
+    for body in found["kernels"].as_array().into_iter().flatten() {
+        let part = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
+        line("", format!("- {}: {}", part("operations"), part("processor")));
+    }
     let memory = [number_of("memory_bytes"), number_of("memory_available_bytes")].map(bytes);
     line("memory", format!("{}, {} available", memory[0], memory[1]));
     line(
@@ -163,6 +171,10 @@ fn text(found: &Value) -> String {
             .filter_map(Value::as_str)
             .collect();
         line("cuda", names.join(", "));
+        for body in found["kernels"].as_array().into_iter().flatten() {
+            let part = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
+            line("", format!("- {}: {}", part("operations"), part("gpu")));
+        }
     } else {
         line(
             "cuda",

@@ -106,7 +106,7 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
         Wanted::F64 => Precision::F64,
     };
     let model = match LanguageModel::open_folder(&arguments.model, &device, precision) {
-        Ok(model) => model,
+        Ok(model) => model.for_writing(),
         Err(error) => {
             show_error("", &error);
             return Exit::Failed;

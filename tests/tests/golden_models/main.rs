@@ -61,34 +61,46 @@ fn logits_and_embeddings_are_those_of_transformers() {
 fn greedy_continuations_through_the_cache_are_those_of_generate() {
     for fixture in all() {
         let decoder = fixture.load(Precision::F32).loaded.decoder;
-        let rows: Vec<usize> = (0..fixture.rows.len()).collect();
-        let steps = fixture.greedy[0].len();
-        assert_eq!(steps, 64);
-        let mut cache = decoder.cache(rows.len(), fixture.longest() + steps);
-        let mut continued: Vec<Vec<u32>> = Vec::new();
-        for (row, prompt) in fixture.rows.iter().enumerate() {
-            // The prompt in two parts: the second reads what the first left.
-            let (head, tail) = prompt.split_at(prompt.len() / 2);
-            decoder.extend(ids(&[head.to_vec()]), &[row], &mut cache);
-            let hidden_btd = decoder.extend(ids(&[tail.to_vec()]), &[row], &mut cache);
-            assert_eq!(cache.len(row), prompt.len());
-            let found = logits(&decoder, hidden_btd);
-            let vocabulary = found.len() / tail.len();
-            continued.push(vec![best(&found[found.len() - vocabulary..])]);
-        }
-        for _ in 1..steps {
-            let latest: Vec<Vec<u32>> = continued
-                .iter()
-                .map(|ids| ids[ids.len() - 1..].to_vec())
-                .collect();
-            let found = logits(&decoder, decoder.extend(ids(&latest), &rows, &mut cache));
-            let vocabulary = found.len() / rows.len();
-            for (ids, found) in continued.iter_mut().zip(found.chunks(vocabulary)) {
-                ids.push(best(found));
-            }
-        }
-        assert_eq!(continued, fixture.greedy, "{}", fixture.name);
+        assert_eq!(continued(&decoder, &fixture), fixture.greedy, "{}", fixture.name);
+        let decoder = decoder.in_panels();
+        assert_eq!(
+            continued(&decoder, &fixture),
+            fixture.greedy,
+            "{}, in panels",
+            fixture.name
+        );
     }
+}
+
+/// Every row with the most likely tokens after it.
+fn continued(decoder: &Decoder, fixture: &Fixture) -> Vec<Vec<u32>> {
+    let rows: Vec<usize> = (0..fixture.rows.len()).collect();
+    let steps = fixture.greedy[0].len();
+    assert_eq!(steps, 64);
+    let mut cache = decoder.cache(rows.len(), fixture.longest() + steps);
+    let mut continued: Vec<Vec<u32>> = Vec::new();
+    for (row, prompt) in fixture.rows.iter().enumerate() {
+        // The prompt in two parts: the second reads what the first left.
+        let (head, tail) = prompt.split_at(prompt.len() / 2);
+        decoder.extend(ids(&[head.to_vec()]), &[row], &mut cache);
+        let hidden_btd = decoder.extend(ids(&[tail.to_vec()]), &[row], &mut cache);
+        assert_eq!(cache.len(row), prompt.len());
+        let found = logits(decoder, hidden_btd);
+        let vocabulary = found.len() / tail.len();
+        continued.push(vec![best(&found[found.len() - vocabulary..])]);
+    }
+    for _ in 1..steps {
+        let latest: Vec<Vec<u32>> = continued
+            .iter()
+            .map(|ids| ids[ids.len() - 1..].to_vec())
+            .collect();
+        let found = logits(decoder, decoder.extend(ids(&latest), &rows, &mut cache));
+        let vocabulary = found.len() / rows.len();
+        for (ids, found) in continued.iter_mut().zip(found.chunks(vocabulary)) {
+            ids.push(best(found));
+        }
+    }
+    continued
 }
 
 /// A batch of all rows, each as long as the longest, filled up on one side with the last token of the vocabulary.
