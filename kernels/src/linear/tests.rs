@@ -8,7 +8,7 @@ fn fused_equals_reference_and_differences() {
     for [n, k, v] in [[1, 1, 1], [5, 7, 3], [130, 33, 97]] {
         for orientation in [Orientation::InputsFirst, Orientation::OutputsFirst] {
             let shape = match orientation {
-                Orientation::InputsFirst => [k, v],
+                Orientation::InputsFirst | Orientation::Panels => [k, v],
                 Orientation::OutputsFirst => [v, k],
             };
             let inputs = [
