@@ -54,7 +54,7 @@ pub use product::Products;
 pub use profile::{Spent, profile};
 pub use projection::Projection;
 pub use rms_norm::rms_norm;
-pub use rope::{Pairing, rope};
+pub use rope::{Pairing, rope, rope_heads};
 pub use row_linear::{Orientation, row_linear};
 pub use simd::instructions;
 pub use squared_norm::squared_norm;
