@@ -43,7 +43,7 @@ mod weights;
 pub use adamw::{AdamW, adamw_step};
 pub use append::append;
 pub use attention::{Mask, Row, attention};
-pub use cross_entropy::{CrossEntropy, linear_cross_entropy, linear_nll};
+pub use cross_entropy::{CrossEntropy, Likelihoods, linear_cross_entropy, linear_likelihoods, linear_nll};
 pub use divergence::{Divergence, LinearDivergence, Teacher, linear_divergence};
 pub use exp::exponentials;
 pub use gelu::{Gelu, gelu};
