@@ -1,5 +1,5 @@
 //! Times of every operation, forward and backward, fused and composed: `cargo build --release --workspace --examples`,
-//! then `target/release/examples/bench_ops`.
+//! then `target/release/examples/bench_ops`, with the names of groups in `main` if not all are wanted.
 //!
 //! The composed body is what f64 or another device would run, here with burn's own operations in f32.
 
@@ -8,7 +8,7 @@ use std::time::Instant;
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, activation};
 use lyceum_kernels::{
     AdamW, Divergence, Mask, Orientation, Pairing, Products, Projection, Row, Teacher, adamw_step, attention,
-    linear_cross_entropy, linear_divergence, rms_norm, rope, row_linear, swiglu,
+    linear, linear_cross_entropy, linear_divergence, linear_nll, rms_norm, rope, row_linear, swiglu,
 };
 
 /// A small decoder's sizes.
@@ -147,10 +147,47 @@ fn divergence() {
     });
 }
 
+/// Products with weights in f32, with operands rounded to bfloat16, and with weights held in it.
+#[allow(clippy::print_stdout)] // A benchmark's output.
+fn products() {
+    let device = Device::flex();
+    for [n, k, v] in [[512, 768, 3072], [256, 768, 50_257], [2048, 256, 8192]] {
+        println!("{n} rows, {k} inputs, {v} outputs");
+        let (x, wide) = (random([n, k], &device), random([v, k], &device) * 0.05);
+        let narrow = wide.clone().cast(DType::BF16);
+        let targets: Tensor<1, Int> = Tensor::arange(0..n as i64, &device);
+        for (name, w, products) in [
+            ("f32", &wide, Products::Full),
+            ("f32, rounded", &wide, Products::Bf16),
+            ("bf16", &narrow, Products::Full),
+        ] {
+            time_rounds(&format!("  linear, {name}"), 9, || {
+                linear(x.clone(), w.clone(), Orientation::OutputsFirst, None, products);
+            });
+            time_rounds(&format!("  linear_nll, {name}"), 9, || {
+                linear_nll(x.clone(), w.clone(), None, targets.clone(), products);
+            });
+        }
+    }
+}
+
 fn main() {
-    row_linears();
-    decoding();
-    divergence();
+    let only: Vec<String> = std::env::args().skip(1).collect();
+    for (name, group) in [
+        ("row_linear", row_linears as fn()),
+        ("decoding", decoding),
+        ("divergence", divergence),
+        ("products", products),
+        ("training", training),
+    ] {
+        if only.is_empty() || only.iter().any(|wanted| wanted == name) {
+            group();
+        }
+    }
+}
+
+/// The operations of a training step.
+fn training() {
     let device = Device::flex().autodiff();
     let hidden = random([B * T, H * D], &device).require_grad();
     let wide = random([B * T, 4 * H * D], &device).require_grad();
@@ -173,13 +210,24 @@ fn main() {
         let scale = (hidden.clone().square().mean_dim(1) + 1e-5).sqrt().recip();
         backward(hidden.clone() * scale * weight.clone().unsqueeze());
     });
-    time("rope", || {
-        backward(rope(
-            q.clone(),
-            angles.clone().cos(),
-            angles.clone().sin(),
-            Pairing::Halves,
-        ));
+    let [cos, sin] = [angles.clone().cos(), angles.sin()];
+    for pairing in [Pairing::Halves, Pairing::Interleaved] {
+        time(&format!("rope, {pairing:?}"), || {
+            backward(rope(q.clone(), cos.clone(), sin.clone(), pairing));
+        });
+        let [cos, sin] = [&cos, &sin].map(|x| x.clone().narrow(1, 0, D / 4));
+        time("  half of each head", || {
+            backward(rope(q.clone(), cos.clone(), sin.clone(), pairing));
+        });
+    }
+    time("  burn", || {
+        let [left, right] = [0, 1].map(|side| q.clone().narrow(3, side * D / 2, D / 2));
+        let [cos, sin] = [&cos, &sin].map(|x| x.clone().reshape([1, T, 1, D / 2]));
+        let turned = [
+            left.clone() * cos.clone() - right.clone() * sin.clone(),
+            right * cos + left * sin,
+        ];
+        backward(Tensor::cat(turned.to_vec(), 3));
     });
     time("attention", || {
         backward(attention(q.clone(), k.clone(), v.clone(), 0.2, &Mask::default()));

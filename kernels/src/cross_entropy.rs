@@ -165,16 +165,56 @@ pub fn linear_nll(
 ) -> Tensor<1> {
     let (hidden_nd, head_vd) = (hidden_nd.without_autodiff(), head_vd.without_autodiff());
     let (bias_v, targets_n) = (bias_v.map(Tensor::without_autodiff), targets_n.without_autodiff());
-    if !flex::is_fused(&hidden_nd) || !takes(head_vd.dtype()) {
-        return reference_nll(hidden_nd, head_vd, bias_v, targets_n, products);
+    if flex::is_fused(&hidden_nd) && takes(head_vd.dtype()) {
+        return likelihoods(hidden_nd, head_vd, bias_v, targets_n, products).nll_n;
     }
-    Tensor::from_dispatch(Dispatch::fused_nll(
+    reference_nll(hidden_nd, head_vd, bias_v, targets_n, products)
+}
+
+/// What [`linear_likelihoods`] gives, outside any graph.
+#[derive(Debug, Clone)]
+pub struct Likelihoods {
+    /// Negative log-likelihood of every target, in nats.
+    pub nll_n: Tensor<1>,
+    /// That of each row's likeliest token: the target's is the same where no token is likelier.
+    pub least_n: Tensor<1>,
+}
+
+/// [`linear_nll`], with what the likeliest token has.
+pub fn linear_likelihoods(
+    hidden_nd: Tensor<2>,
+    head_vd: Tensor<2>,
+    bias_v: Option<Tensor<1>>,
+    targets_n: Tensor<1, Int>,
+    products: Products,
+) -> Likelihoods {
+    let (hidden_nd, head_vd) = (hidden_nd.without_autodiff(), head_vd.without_autodiff());
+    let (bias_v, targets_n) = (bias_v.map(Tensor::without_autodiff), targets_n.without_autodiff());
+    if flex::is_fused(&hidden_nd) && takes(head_vd.dtype()) {
+        return likelihoods(hidden_nd, head_vd, bias_v, targets_n, products);
+    }
+    reference_likelihoods(hidden_nd, head_vd, bias_v, targets_n, products)
+}
+
+/// The fused [`linear_likelihoods`].
+fn likelihoods(
+    hidden_nd: Tensor<2>,
+    head_vd: Tensor<2>,
+    bias_v: Option<Tensor<1>>,
+    targets_n: Tensor<1, Int>,
+    products: Products,
+) -> Likelihoods {
+    let (nll_n, least_n) = Dispatch::fused_nll(
         hidden_nd.clone().into_dispatch(),
         head_vd.into_dispatch(),
         flex::or_empty(bias_v, &hidden_nd).into_dispatch(),
         targets_n.into_dispatch(),
         products,
-    ))
+    );
+    Likelihoods {
+        nll_n: Tensor::from_dispatch(nll_n),
+        least_n: Tensor::from_dispatch(least_n),
+    }
 }
 
 /// [`linear_nll`] composed of burn's operations.
@@ -205,20 +245,46 @@ fn reference_nll(
     Tensor::cat(parts.collect(), 0)
 }
 
-/// The fused body of [`linear_nll`].
+/// [`linear_likelihoods`] composed of burn's operations.
+fn reference_likelihoods(
+    hidden_nd: Tensor<2>,
+    head_vd: Tensor<2>,
+    bias_v: Option<Tensor<1>>,
+    targets_n: Tensor<1, Int>,
+    products: Products,
+) -> Likelihoods {
+    let projection = Projection {
+        hidden_nd,
+        head_vd,
+        bias_v,
+    };
+    let (mut nll, mut least) = (Vec::new(), Vec::new());
+    for (start, rows) in projection.chunks() {
+        let target_c1 = targets_n.clone().narrow(0, start, rows).unsqueeze_dim::<2>(1);
+        let log_p_cv = log_softmax(projection.logits(start, rows, products), 1);
+        nll.push(log_p_cv.clone().gather(1, target_c1).neg().squeeze_dim::<1>(1));
+        least.push(log_p_cv.max_dim(1).neg().squeeze_dim::<1>(1));
+    }
+    Likelihoods {
+        nll_n: Tensor::cat(nll, 0),
+        least_n: Tensor::cat(least, 0),
+    }
+}
+
+/// The fused body of [`linear_likelihoods`]: its two results.
 pub(crate) fn flex_nll(
     hidden: &FlexTensor,
     head: &FlexTensor,
     bias: &FlexTensor,
     targets: &FlexTensor,
     products: Products,
-) -> FlexTensor {
+) -> (FlexTensor, FlexTensor) {
     let ([n, d], [v, _]) = (flex::dims(hidden), flex::dims(head));
     let (hidden, head, targets) = (hidden.to_contiguous(), head.to_contiguous(), indices(targets, v));
     let xs = hidden.storage::<f32>();
     let head_dv = Right::new(Factor::of(&head).transposed(), products);
     let bias = bias.to_contiguous();
-    let mut nll = vec![0.0; n];
+    let mut nll = vec![[0.0; 2]; n];
     let mut logits = vec![0.0; chunk_rows(v).min(n) * v];
     for (start, rows) in chunks(n, v) {
         let logits = &mut logits[..rows * v];
@@ -231,7 +297,8 @@ pub(crate) fn flex_nll(
                 softmax_rows(nll, logits, targets, None);
             });
     }
-    flex::tensor(nll, Shape::new([n]))
+    let result = |i: usize| flex::tensor(nll.iter().map(|nll| nll[i]).collect(), Shape::new([n]));
+    (result(0), result(1))
 }
 
 /// The fused body of [`gradients`].
@@ -250,7 +317,7 @@ pub(crate) fn flex_nll_gradients(
     let head_dv = Right::new(Factor::of(&head).transposed(), products);
     let head_vd = Right::new(Factor::of(&head), products);
     let (bias, weights) = (bias.storage::<f32>(), weights.storage::<f32>());
-    let (mut nll, mut by_hidden, mut by_head) = (vec![0.0; n], vec![0.0; n * d], vec![0.0; v * d]);
+    let (mut nll, mut by_hidden, mut by_head) = (vec![[0.0; 2]; n], vec![0.0; n * d], vec![0.0; v * d]);
     let mut by_bias = vec![0.0; bias.len()];
     let mut logits = vec![0.0; chunk_rows(v).min(n) * v];
     for (start, rows) in chunks(n, v) {
@@ -278,7 +345,7 @@ pub(crate) fn flex_nll_gradients(
     }
     let tensor = |values, shape: [usize; 2]| flex::tensor(values, Shape::new(shape));
     (
-        flex::tensor(nll, Shape::new([n])),
+        flex::tensor(nll.iter().map(|[nll, _]| *nll).collect(), Shape::new([n])),
         tensor(by_hidden, [n, d]),
         tensor(by_head, [v, d]),
         flex::tensor(by_bias, Shape::new([bias.len()])),
@@ -286,13 +353,14 @@ pub(crate) fn flex_nll_gradients(
 }
 
 vectorised! {
-    /// Negative log-likelihoods of some rows; with weights, the logits become the loss's gradient by them.
-    fn softmax_rows<FMA>(nll: &mut [f32], logits: &mut [f32], targets: &[usize], weights: Option<&[f32]>) {
+    /// Negative log-likelihoods of some rows' targets, and of their likeliest tokens; with weights, the logits become the
+    /// loss's gradient by them.
+    fn softmax_rows<FMA>(nll: &mut [[f32; 2]], logits: &mut [f32], targets: &[usize], weights: Option<&[f32]>) {
         let v = logits.len() / nll.len();
         for (i, row) in logits.chunks_exact_mut(v).enumerate() {
             let target = row[targets[i]];
             let (max, sum) = exponentials::<FMA>(row);
-            nll[i] = (max - target) + sum.ln();
+            nll[i] = [(max - target) + sum.ln(), sum.ln()];
             if let Some(weights) = weights {
                 let scale = weights[i] / sum;
                 for value in row.iter_mut() {

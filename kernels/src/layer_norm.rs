@@ -8,12 +8,14 @@ use rayon::prelude::*;
 #[cfg(feature = "cube")]
 use crate::cube;
 use crate::flex::{self, Differentiable, Operation};
+use crate::linear::widened;
 use crate::simd::{sum2, vectorised};
 
 /// Rows of one task.
 const CHUNK: usize = 64;
 
 /// `(x − mean(x)) / sqrt(variance(x) + eps) · weight + bias` over the last axis; the variance is the biased one.
+/// Weights and biases of another type are taken in that of `x`.
 ///
 /// # Shapes
 /// `x`: `[…, d]`, `weight_d` and `bias_d`: `[d]`; the result has the shape of `x`.
@@ -32,8 +34,10 @@ pub fn layer_norm<const D: usize>(
     if let Some(bias_d) = &bias_d {
         assert_eq!(d, bias_d.dims()[0], "one bias for each element of the last axis");
     }
+    let weight_d = widened(weight_d, x.dtype());
+    let bias_d = bias_d.map(|bias_d| widened(bias_d, x.dtype()));
     #[cfg(feature = "cube")]
-    if cube::takes(&x) && weight_d.dtype() == x.dtype() {
+    if cube::takes(&x) {
         let bias_d = bias_d.unwrap_or_else(|| weight_d.zeros_like().detach());
         return cube::norm(x, weight_d, Some(bias_d), eps);
     }
@@ -176,8 +180,10 @@ vectorised! {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::DType;
+
     use super::*;
-    use crate::testing::{check, values};
+    use crate::testing::{check, host, tensor, values};
 
     #[test]
     fn fused_equals_reference_and_differences() {
@@ -193,6 +199,25 @@ mod tests {
             check(&[inputs[0].clone(), inputs[1].clone()], |[x, weight]| {
                 layer_norm(x, weight.squeeze_dim(0), None, 1e-1)
             });
+        }
+    }
+
+    #[test]
+    fn weights_in_bfloat16_are_widened() {
+        let [weight, bias] =
+            [2, 3].map(|seed| tensor(&values(seed, 6, 1.0), [6], DType::F32, false).cast(DType::BF16));
+        for tracked in [false, true] {
+            let x = tensor(&values(1, 30, 2.0), [5, 6], DType::F32, tracked);
+            let [narrow, wide] = [DType::BF16, DType::F32].map(|dtype| {
+                let [weight, bias] = [&weight, &bias].map(|operand| {
+                    let operand = operand.clone().cast(dtype);
+                    if tracked { operand.autodiff() } else { operand }
+                });
+                let value = layer_norm(x.clone(), weight, Some(bias), 1e-5);
+                assert_eq!(value.dtype(), DType::F32);
+                host(value)
+            });
+            assert_eq!(narrow, wide);
         }
     }
 }

@@ -45,8 +45,12 @@ mod weights;
 pub use adamw::{AdamW, adamw_step};
 pub use append::append;
 pub use attention::{Mask, Row, attention};
+<<<<<<< HEAD
 pub use bodies::{Body, bodies};
 pub use cross_entropy::{CrossEntropy, linear_cross_entropy, linear_nll};
+=======
+pub use cross_entropy::{CrossEntropy, Likelihoods, linear_cross_entropy, linear_likelihoods, linear_nll};
+>>>>>>> kernels
 pub use divergence::{Divergence, LinearDivergence, Teacher, linear_divergence};
 pub use exp::exponentials;
 pub use gelu::{Gelu, gelu};
@@ -58,7 +62,7 @@ pub use product::Products;
 pub use profile::{Spent, profile};
 pub use projection::Projection;
 pub use rms_norm::rms_norm;
-pub use rope::{Pairing, rope};
+pub use rope::{Pairing, rope, rope_heads};
 pub use row_linear::{Orientation, row_linear};
 pub use simd::instructions;
 pub use squared_norm::squared_norm;

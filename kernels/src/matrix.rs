@@ -26,6 +26,25 @@ impl<'a, T> View<'a, T> {
         }
     }
 
+    /// Some of the columns.
+    pub(crate) fn part(self, first: usize, columns: usize) -> Self {
+        assert!(first + columns <= self.columns, "a part lies in its matrix");
+        Self {
+            data: &self.data[first * self.column_stride..],
+            columns,
+            ..self
+        }
+    }
+
+    /// The data up to the last element.
+    pub(crate) fn held(self) -> &'a [T] {
+        if self.rows == 0 || self.columns == 0 {
+            return &[];
+        }
+        let last = (self.rows - 1) * self.row_stride + (self.columns - 1) * self.column_stride;
+        &self.data[..=last]
+    }
+
     /// The transpose, without moving anything.
     pub(crate) fn transposed(self) -> Self {
         Self {

@@ -6,7 +6,7 @@ use burn::tensor::{DType, bf16};
 use burn_flex::FlexTensor;
 
 use crate::matrix::View;
-use crate::weights::{Weight, Weights};
+use crate::weights::Weights;
 
 mod plain;
 #[cfg(test)]
@@ -152,7 +152,15 @@ pub(crate) fn takes(dtype: DType) -> bool {
     Weights::take(dtype)
 }
 
-/// An element's value after rounding to bfloat16.
+/// An element's value after rounding to bfloat16: to nearest, ties to even; NaN stays NaN.
+#[allow(clippy::inline_always)] // See `simd`.
+#[inline(always)]
 fn rounded(value: f32) -> f32 {
-    bf16::from_f32(value).wide()
+    /// Makes a NaN quiet, so that what is left of it is one.
+    const QUIET: u32 = 1 << 22;
+    let bits = value.to_bits();
+    // Half a unit of the upper half, less where the even neighbour lies below.
+    let nearest = bits.wrapping_add(0x7fff + ((bits >> 16) & 1));
+    let kept = if value.is_nan() { bits | QUIET } else { nearest };
+    f32::from_bits(kept & 0xffff_0000)
 }

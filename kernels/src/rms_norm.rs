@@ -8,12 +8,13 @@ use rayon::prelude::*;
 #[cfg(feature = "cube")]
 use crate::cube;
 use crate::flex::{self, Differentiable, Operation};
+use crate::linear::widened;
 use crate::simd::{sum2, vectorised};
 
 /// Rows of one task.
 const CHUNK: usize = 64;
 
-/// `x / sqrt(mean(x²) + eps) · weight` over the last axis.
+/// `x / sqrt(mean(x²) + eps) · weight` over the last axis. Weights of another type are taken in that of `x`.
 ///
 /// # Shapes
 /// `x`: `[…, d]`, `weight_d`: `[d]`; the result has the shape of `x`.
@@ -23,8 +24,9 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, weight_d: Tensor<1>, eps: f64) -> 
         weight_d.dims()[0],
         "one weight for each element of the last axis"
     );
+    let weight_d = widened(weight_d, x.dtype());
     #[cfg(feature = "cube")]
-    if cube::takes(&x) && weight_d.dtype() == x.dtype() {
+    if cube::takes(&x) {
         return cube::norm(x, weight_d, None, eps);
     }
     if !flex::is_fused(&x) {
@@ -136,14 +138,31 @@ vectorised! {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::DType;
+
     use super::*;
-    use crate::testing::{check, values};
+    use crate::testing::{check, host, tensor, values};
 
     #[test]
     fn fused_equals_reference_and_differences() {
         for (rows, d) in [(1, 1), (5, 7), (131, 48), (3, 100)] {
             let inputs = [(values(1, rows * d, 2.0), [rows, d]), (values(2, d, 1.0), [1, d])];
             check(&inputs, |[x, weight]| rms_norm(x, weight.squeeze_dim(0), 1e-5));
+        }
+    }
+
+    #[test]
+    fn weights_in_bfloat16_are_widened() {
+        let weight = tensor(&values(2, 6, 1.0), [6], DType::F32, false).cast(DType::BF16);
+        for tracked in [false, true] {
+            let x = tensor(&values(1, 30, 2.0), [5, 6], DType::F32, tracked);
+            let [narrow, wide] = [weight.clone(), weight.clone().cast(DType::F32)].map(|weight| {
+                let weight = if tracked { weight.autodiff() } else { weight };
+                let value = rms_norm(x.clone(), weight, 1e-5);
+                assert_eq!(value.dtype(), DType::F32);
+                host(value)
+            });
+            assert_eq!(narrow, wide);
         }
     }
 

@@ -6,6 +6,8 @@
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+#[cfg(all(test, target_arch = "x86_64"))]
+pub(crate) mod forced;
 mod vector;
 
 #[cfg(target_arch = "x86_64")]
@@ -16,7 +18,7 @@ pub(crate) use vector::{Array, Vector, with_vectors};
 pub(crate) const LANES: usize = 16;
 
 /// What the processor can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg(target_arch = "x86_64")]
 pub(crate) enum Level {
     /// The architecture's baseline.
@@ -27,7 +29,7 @@ pub(crate) enum Level {
     Avx512,
 }
 
-/// The best level of this processor.
+/// The best level of this processor; in tests no better than the thread is allowed.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn level() -> Level {
     let fma = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
@@ -35,11 +37,14 @@ pub(crate) fn level() -> Level {
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl");
-    match (fma, wide) {
+    let best = match (fma, wide) {
         (true, true) => Level::Avx512,
         (true, false) => Level::Avx2,
         _ => Level::Portable,
-    }
+    };
+    #[cfg(test)]
+    let best = best.min(forced::most());
+    best
 }
 
 /// The vector instructions that fused bodies use here, as this processor has them.

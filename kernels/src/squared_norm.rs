@@ -43,19 +43,21 @@ vectorised! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{host, on_threads, tensor, values};
+    use crate::testing::{host, on_every_level, on_threads, tensor, values};
     use burn::tensor::DType;
 
     #[test]
     fn it_is_the_sum_of_squares_on_any_number_of_threads() {
-        for count in [0, 1, 17, 3 * CHUNK + 5] {
-            let x = values(1, count, 3.0);
-            let exact: f64 = x.iter().map(|x| f64::from(*x as f32).powi(2)).sum();
-            let norm = || host(squared_norm(tensor(&x, [count], DType::F32, false)))[0];
-            assert!((norm() - exact).abs() <= 2e-7 * exact, "{count} elements");
-            assert_eq!(on_threads(1, norm), on_threads(3, norm));
-        }
-        let x = tensor(&values(1, 9, 3.0), [3, 3], DType::F64, false);
-        assert_eq!(host(squared_norm(x.clone())), host(x.square().sum()));
+        on_every_level(|| {
+            for count in [0, 1, 17, 3 * CHUNK + 5] {
+                let x = values(1, count, 3.0);
+                let exact: f64 = x.iter().map(|x| f64::from(*x as f32).powi(2)).sum();
+                let norm = || host(squared_norm(tensor(&x, [count], DType::F32, false)))[0];
+                assert!((norm() - exact).abs() <= 2e-7 * exact, "{count} elements");
+                assert_eq!(on_threads(1, norm), on_threads(3, norm));
+            }
+            let x = tensor(&values(1, 9, 3.0), [3, 3], DType::F64, false);
+            assert_eq!(host(squared_norm(x.clone())), host(x.square().sum()));
+        });
     }
 }

@@ -2,6 +2,9 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorCreationOptions, TensorData};
 
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Level, forced};
+
 /// Deterministic values in `[-scale, scale]`, exact in f32.
 pub(crate) fn values(seed: u64, count: usize, scale: f64) -> Vec<f64> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
@@ -56,13 +59,31 @@ pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.into_data().iter::<f64>().collect()
 }
 
-/// Runs `work` on a pool of `threads` threads.
+/// Runs `work` on a pool of `threads` threads, which take no better instructions than this one.
 pub(crate) fn on_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .expect("a pool starts")
-        .install(work)
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+    #[cfg(target_arch = "x86_64")]
+    let pool = {
+        let most = forced::most();
+        pool.start_handler(move |_| forced::set(most))
+    };
+    pool.build().expect("a pool starts").install(work)
+}
+
+/// Runs `work` on two threads with the architecture's baseline, then with every better level of instructions that this
+/// processor has.
+pub(crate) fn on_every_level(work: impl Fn() + Sync) {
+    #[cfg(target_arch = "x86_64")]
+    for level in [Level::Portable, Level::Avx2, Level::Avx512] {
+        let before = forced::most();
+        forced::set(level);
+        if crate::simd::level() == level {
+            on_threads(2, &work);
+        }
+        forced::set(before);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    on_threads(2, work);
 }
 
 /// Values agree to `tolerance` of the greatest magnitude, or of one where all are smaller.
@@ -106,8 +127,8 @@ fn evaluate<const D: usize, const E: usize, const N: usize>(
     results
 }
 
-/// Checks an operation, forward and backward: f64 against central differences, f32 against f64, tracked against
-/// untracked, and the bytes of f32 on one, two and three threads against each other.
+/// Checks an operation, forward and backward: f64 against central differences, and with every level of instructions f32
+/// against f64, tracked against untracked, and the bytes of f32 on one, two and three threads against each other.
 #[track_caller]
 pub(crate) fn check<const D: usize, const E: usize, const N: usize>(
     inputs: &[(Vec<f64>, [usize; D]); N],
@@ -115,18 +136,20 @@ pub(crate) fn check<const D: usize, const E: usize, const N: usize>(
 ) {
     let exact = evaluate(inputs, &operation, DType::F64);
     check_differences(inputs, &operation, &exact);
-    let single = on_threads(1, || evaluate(inputs, &operation, DType::F32));
-    for (i, (found, expected)) in single.iter().zip(&exact).enumerate() {
-        assert_close(&format!("result {i}"), found, expected, tolerance(5e-6));
-    }
-    let untracked = inputs
-        .each_ref()
-        .map(|(values, shape)| tensor(values, *shape, DType::F32, false));
-    assert_eq!(host(operation(untracked)), single[0], "untracked");
-    for threads in [2, 3] {
-        let several = on_threads(threads, || evaluate(inputs, &operation, DType::F32));
-        assert!(several == single, "bytes differ on {threads} threads");
-    }
+    on_every_level(|| {
+        let single = on_threads(1, || evaluate(inputs, &operation, DType::F32));
+        for (i, (found, expected)) in single.iter().zip(&exact).enumerate() {
+            assert_close(&format!("result {i}"), found, expected, tolerance(5e-6));
+        }
+        let untracked = inputs
+            .each_ref()
+            .map(|(values, shape)| tensor(values, *shape, DType::F32, false));
+        assert_eq!(host(operation(untracked)), single[0], "untracked");
+        for threads in [2, 3] {
+            let several = on_threads(threads, || evaluate(inputs, &operation, DType::F32));
+            assert!(several == single, "bytes differ on {threads} threads");
+        }
+    });
 }
 
 /// Gradients in f64 against central differences, at up to forty elements of each input.

@@ -7,8 +7,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use burn::tensor::{Device, Distribution, Tensor, activation::log_softmax};
-use lyceum_kernels::{Divergence, Projection, Teacher, linear_divergence};
+use burn::tensor::{DType, Device, Distribution, Int, Tensor, activation::log_softmax};
+use lyceum_kernels::{
+    Divergence, Orientation, Products, Projection, Teacher, linear, linear_divergence, linear_nll,
+};
 
 /// Bytes held, and the most that were.
 static HELD: AtomicUsize = AtomicUsize::new(0);
@@ -100,4 +102,41 @@ fn a_divergence_never_holds_the_logits_of_all_rows() {
     });
     assert!(chunked < whole / 8, "{chunked} bytes, {whole} with all logits");
     assert!(chunked < n * v * size_of::<f32>(), "{chunked} bytes");
+}
+
+/// A head of GPT-2's size held in bfloat16 takes 154 MB in f32: products with it get by with a few panels and, of the
+/// logits, what is asked for.
+#[test]
+fn weights_in_bfloat16_are_never_widened_as_a_whole() {
+    /// Room for panels and for what the product packs.
+    const ROOM: usize = 24 << 20;
+    let _guard = ONE_AT_A_TIME.lock();
+    let [n, k, v] = [256, 768, 50_257];
+    let Projection {
+        hidden_nd, head_vd, ..
+    } = projection([n, k, v], &Device::flex());
+    let head_vd = head_vd.cast(DType::BF16);
+    let targets_n: Tensor<1, Int> = Tensor::arange(0..n as i64, &Device::flex());
+    let products = Products::Full;
+    let scored = most(|| {
+        linear_nll(
+            hidden_nd.clone(),
+            head_vd.clone(),
+            None,
+            targets_n.clone(),
+            products,
+        );
+    });
+    assert!(scored < ROOM + 64 * v * size_of::<f32>(), "{scored} bytes");
+    for orientation in [Orientation::OutputsFirst, Orientation::InputsFirst] {
+        let w = match orientation {
+            Orientation::OutputsFirst => head_vd.clone(),
+            Orientation::InputsFirst => head_vd.clone().reshape([k, v]),
+        };
+        let multiplied = most(|| {
+            linear(hidden_nd.clone(), w.clone(), orientation, None, products);
+        });
+        let result = n * v * size_of::<f32>();
+        assert!(multiplied < ROOM + result, "{orientation:?}: {multiplied} bytes");
+    }
 }

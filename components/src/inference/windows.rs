@@ -1,12 +1,8 @@
 //! Sequences to score, and what their tokens cost: the one place where log-probabilities of chosen tokens are taken.
 
 use crate::model::Decoder;
-use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use lyceum_kernels::{Orientation, linear, linear_nll};
-
-/// Elements of rows × vocabulary that are held at once.
-const LOGITS: usize = 1 << 22;
+use lyceum_kernels::{linear_likelihoods, linear_nll};
 
 /// A stretch of tokens that a model reads at once: `ids[from..]` are scored, `ids[from - 1]` being the input before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,32 +55,22 @@ pub(crate) fn judged(decoder: &Decoder, windows: &[Window], device: &Device) -> 
     split(judge(decoder, hidden_nd, targets_n).into_iter(), &counts)
 }
 
-/// Judges the targets `[n]` after the hidden states `[n, d]`, never holding more than a part of rows × vocabulary.
+/// Judges the targets `[n]` after the hidden states `[n, d]`, never holding rows × vocabulary.
 pub(crate) fn judge(decoder: &Decoder, hidden_nd: Tensor<2>, targets_n: Tensor<1, Int>) -> Vec<Judged> {
-    let n = hidden_nd.dims()[0];
-    let head_vd = decoder.head();
-    let rows = (LOGITS / head_vd.dims()[0]).max(1);
-    let mut all = Vec::with_capacity(n);
-    for start in (0..n).step_by(rows) {
-        let rows = rows.min(n - start);
-        let x_cd = hidden_nd.clone().narrow(0, start, rows);
-        let target_c1 = targets_n.clone().narrow(0, start, rows).unsqueeze_dim::<2>(1);
-        let logits_cv = linear(
-            x_cd,
-            head_vd.clone(),
-            Orientation::OutputsFirst,
-            decoder.head_bias(),
-            decoder.products(),
-        );
-        let log_p_cv = log_softmax(logits_cv, 1);
-        let ours = floats(log_p_cv.clone().gather(1, target_c1).squeeze_dim::<1>(1));
-        let best = floats(log_p_cv.max_dim(1).squeeze_dim::<1>(1));
-        all.extend(ours.into_iter().zip(best).map(|(logprob, best)| Judged {
-            logprob,
-            greedy: logprob >= best,
-        }));
-    }
-    all
+    let found = linear_likelihoods(
+        hidden_nd,
+        decoder.head(),
+        decoder.head_bias(),
+        targets_n,
+        decoder.products(),
+    );
+    let judged = floats(found.nll_n).into_iter().zip(floats(found.least_n));
+    judged
+        .map(|(nll, least)| Judged {
+            logprob: 0.0 - nll, // No minus zero.
+            greedy: nll <= least,
+        })
+        .collect()
 }
 
 /// Hidden states before the scored tokens of all windows, one after the other, with those tokens and how many each window

@@ -14,7 +14,7 @@ use crate::gelu::Gelu;
 use crate::layer_norm::LayerNorm;
 use crate::linear::Linear;
 use crate::rms_norm::RmsNorm;
-use crate::rope::Rope;
+use crate::rope::{Pairing, Rope};
 use crate::swiglu::SwiGlu;
 
 /// Operations with a backward pass.
@@ -29,7 +29,13 @@ pub(crate) trait Differentiable: Backend {
         eps: f64,
     ) -> FloatTensor<Self>;
     fn fused_gelu(x: FloatTensor<Self>, kind: Gelu) -> FloatTensor<Self>;
-    fn fused_rope(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_rope(
+        x: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        pairing: Pairing,
+        heads: usize,
+    ) -> FloatTensor<Self>;
     fn fused_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -71,8 +77,14 @@ impl Differentiable for Flex {
         run(&kind, [x])
     }
 
-    fn fused_rope(x: FlexTensor, cos: FlexTensor, sin: FlexTensor) -> FlexTensor {
-        run(&Rope::new(&cos, &sin), [x])
+    fn fused_rope(
+        x: FlexTensor,
+        cos: FlexTensor,
+        sin: FlexTensor,
+        pairing: Pairing,
+        heads: usize,
+    ) -> FlexTensor {
+        run(&Rope::new(&cos, &sin, pairing, heads), [x])
     }
 
     fn fused_attention(q: FlexTensor, k: FlexTensor, v: FlexTensor, attention: Attention) -> FlexTensor {
@@ -118,8 +130,15 @@ impl<C: CheckpointStrategy> Differentiable for Autodiff<Flex, C> {
         track::<C, _, _>(kind, [x])
     }
 
-    fn fused_rope(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self> {
-        track::<C, _, _>(Rope::new(cos.primitive(), sin.primitive()), [x])
+    fn fused_rope(
+        x: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        pairing: Pairing,
+        heads: usize,
+    ) -> FloatTensor<Self> {
+        let rope = Rope::new(cos.primitive(), sin.primitive(), pairing, heads);
+        track::<C, _, _>(rope, [x])
     }
 
     fn fused_attention(

@@ -14,13 +14,14 @@ use crate::row_linear::Orientation;
 /// Operations outside the graph.
 #[backend_extension(Flex)]
 pub(crate) trait Plain: Backend {
+    /// The negative log-likelihoods of the targets and of the likeliest tokens.
     fn fused_nll(
         hidden: FloatTensor<Self>,
         head: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         targets: IntTensor<Self>,
         products: Products,
-    ) -> FloatTensor<Self>;
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
     /// The negative log-likelihoods and the gradients of hidden states, head and bias.
     fn fused_nll_gradients(
         hidden: FloatTensor<Self>,
@@ -95,7 +96,7 @@ impl Plain for Flex {
         bias: FlexTensor,
         targets: FlexTensor,
         products: Products,
-    ) -> FlexTensor {
+    ) -> (FlexTensor, FlexTensor) {
         timed("linear_nll", || {
             crate::cross_entropy::flex_nll(&hidden, &head, &bias, &targets, products)
         })

@@ -1,7 +1,7 @@
 use burn::tensor::DType;
 
 use super::*;
-use crate::testing::{assert_close, check, host, tensor, values};
+use crate::testing::{assert_close, check, host, on_every_level, tensor, values};
 
 #[test]
 fn fused_equals_reference_and_differences() {
@@ -58,43 +58,47 @@ fn relative_error(found: &[f64], expected: &[f64]) -> f64 {
 
 #[test]
 fn bfloat16_products_and_their_gradients_are_as_accurate_as_stated() {
-    let exact = value_and_gradients(DType::F64, Products::Full);
-    let found = value_and_gradients(DType::F32, Products::Bf16);
-    for (i, (found, exact)) in found.iter().zip(&exact).enumerate() {
-        let error = relative_error(found, exact);
-        assert!(error < 2.8e-3, "result {i}: {error}");
-        // The gradient of the bias has no product.
-        assert_eq!(error > 1e-5, i < 3, "result {i}: {error}");
-    }
+    on_every_level(|| {
+        let exact = value_and_gradients(DType::F64, Products::Full);
+        let found = value_and_gradients(DType::F32, Products::Bf16);
+        for (i, (found, exact)) in found.iter().zip(&exact).enumerate() {
+            let error = relative_error(found, exact);
+            assert!(error < 2.8e-3, "result {i}: {error}");
+            // The gradient of the bias has no product.
+            assert_eq!(error > 1e-5, i < 3, "result {i}: {error}");
+        }
+    });
 }
 
 #[test]
 fn weights_in_bfloat16_are_read_as_they_are() {
-    let (x, w) = (values(1, 70 * 65, 1.0), values(2, 65 * 50, 1.0));
-    let w = tensor(&w, [65, 50], DType::F32, false).cast(DType::BF16);
-    let wide = w.clone().cast(DType::F32);
-    let x = tensor(&x, [70, 65], DType::F32, false);
-    for products in [Products::Full, Products::Bf16] {
-        for tracked in [false, true] {
-            let x = if tracked { x.clone().autodiff() } else { x.clone() };
-            let [narrow, wide] = [&w, &wide].map(|w| {
-                let w = if tracked { w.clone().autodiff() } else { w.clone() };
-                host(linear(x.clone(), w, Orientation::InputsFirst, None, products))
-            });
-            assert_eq!(narrow, wide);
+    on_every_level(|| {
+        let (x, w) = (values(1, 70 * 65, 1.0), values(2, 65 * 50, 1.0));
+        let w = tensor(&w, [65, 50], DType::F32, false).cast(DType::BF16);
+        let wide = w.clone().cast(DType::F32);
+        let x = tensor(&x, [70, 65], DType::F32, false);
+        for products in [Products::Full, Products::Bf16] {
+            for tracked in [false, true] {
+                let x = if tracked { x.clone().autodiff() } else { x.clone() };
+                let [narrow, wide] = [&w, &wide].map(|w| {
+                    let w = if tracked { w.clone().autodiff() } else { w.clone() };
+                    host(linear(x.clone(), w, Orientation::InputsFirst, None, products))
+                });
+                assert_eq!(narrow, wide);
+            }
         }
-    }
-    let near = host(linear(
-        x.clone(),
-        w.clone(),
-        Orientation::InputsFirst,
-        None,
-        Products::Bf16,
-    ));
-    assert_close(
-        "composed",
-        &host(reference(x, w, Orientation::InputsFirst, None, Products::Bf16)),
-        &near,
-        1e-2,
-    );
+        let near = host(linear(
+            x.clone(),
+            w.clone(),
+            Orientation::InputsFirst,
+            None,
+            Products::Bf16,
+        ));
+        assert_close(
+            "composed",
+            &host(reference(x, w, Orientation::InputsFirst, None, Products::Bf16)),
+            &near,
+            1e-2,
+        );
+    });
 }

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use super::{Factor, Start};
 use crate::matrix::{Shared, View};
+use crate::simd::{Level, level};
 
 mod pack;
 
@@ -47,10 +48,7 @@ thread_local! {
 
 /// Whether this processor has what is needed.
 pub(super) fn available() -> bool {
-    is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("avx512bf16")
+    level() == Level::Avx512 && is_x86_feature_detected!("avx512bf16")
 }
 
 /// A packed right operand, block of `k` by block, panel by panel.

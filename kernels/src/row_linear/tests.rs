@@ -1,7 +1,7 @@
 use burn::tensor::DType;
 
 use super::*;
-use crate::testing::{assert_close, host, on_threads, tensor, values};
+use crate::testing::{assert_close, host, on_every_level, on_threads, tensor, values};
 
 /// A product of `n` of the rows, from row `from` on.
 fn product(
@@ -34,42 +34,41 @@ fn product(
 
 #[test]
 fn fused_equals_reference_and_rows_keep_their_bytes() {
-    // One element; odd; tiles and panels with rests; several groups of rows.
-    for sizes in [
-        [1, 1, 1],
-        [3, 7, 5],
-        [4, 64, 64],
-        [9, 150, 131],
-        [16, 257, 192],
-        [6, 1200, 320],
-    ] {
-        for orientation in [
-            Orientation::InputsFirst,
-            Orientation::OutputsFirst,
-            Orientation::Panels,
+    on_every_level(|| {
+        // One element; odd; tiles and panels with rests; several groups of rows.
+        for sizes in [
+            [1, 1, 1],
+            [3, 7, 5],
+            [4, 64, 64],
+            [9, 150, 131],
+            [16, 257, 192],
+            [6, 1200, 320],
         ] {
-            for dtype in [DType::F32, DType::BF16] {
-                for biased in [false, true] {
-                    let [n, k, v] = sizes;
-                    let (found, expected) = product(sizes, 0, orientation, dtype, biased);
-                    assert_close(
-                        &format!("{sizes:?} {orientation:?} {dtype:?}"),
-                        &found,
-                        &expected,
-                        5e-6,
-                    );
-                    for row in 0..n {
-                        let (alone, _) = product([1, k, v], row, orientation, dtype, biased);
-                        assert_eq!(alone, found[row * v..(row + 1) * v], "row {row} alone");
-                    }
-                    for threads in [1, 3] {
-                        let again = on_threads(threads, || product(sizes, 0, orientation, dtype, biased).0);
-                        assert!(again == found, "bytes differ on {threads} threads");
+            for orientation in [Orientation::InputsFirst, Orientation::OutputsFirst, Orientation::Panels] {
+                for dtype in [DType::F32, DType::BF16] {
+                    for biased in [false, true] {
+                        let [n, k, v] = sizes;
+                        let (found, expected) = product(sizes, 0, orientation, dtype, biased);
+                        assert_close(
+                            &format!("{sizes:?} {orientation:?} {dtype:?}"),
+                            &found,
+                            &expected,
+                            5e-6,
+                        );
+                        for row in 0..n {
+                            let (alone, _) = product([1, k, v], row, orientation, dtype, biased);
+                            assert_eq!(alone, found[row * v..(row + 1) * v], "row {row} alone");
+                        }
+                        for threads in [1, 3] {
+                            let again =
+                                on_threads(threads, || product(sizes, 0, orientation, dtype, biased).0);
+                            assert!(again == found, "bytes differ on {threads} threads");
+                        }
                     }
                 }
             }
         }
-    }
+    });
 }
 
 #[test]
