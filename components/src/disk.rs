@@ -104,7 +104,17 @@ impl File {
         })
     }
 
-    /// The same, with small writes gathered. Flush it: dropping it hides errors.
+    /// Opens a file to go on at its end.
+    pub fn append(path: &Path) -> io::Result<Self> {
+        ask(Operation::Write, path)?;
+        Ok(Self {
+            inner: fs::File::options().append(true).open(path)?,
+            path: path.to_path_buf(),
+            failure: Failure::default(),
+        })
+    }
+
+    /// The same as [`create`](Self::create), with small writes gathered. Flush it: dropping it hides errors.
     pub fn buffered(path: &Path) -> io::Result<BufWriter<Self>> {
         Self::create(path).map(BufWriter::new)
     }

@@ -34,6 +34,28 @@ pub(crate) fn read_on<T>(file: &Path, work: impl FnOnce(File) -> PolarsResult<T>
     parquet::read(file, work).map_err(of_artifact)
 }
 
+/// Rows of each row group of a Parquet file of an artifact. `bad_table`.
+pub(crate) fn row_groups(file: &Path) -> Result<Vec<usize>> {
+    read_with(file, |source| {
+        let mut reader = ParquetReader::new(source);
+        let groups = &reader.get_metadata()?.row_groups;
+        Ok((0..groups.len()).map(|i| groups[i].num_rows()).collect())
+    })
+}
+
+/// Reads a Parquet file of an artifact row group by row group, holding one at a time. `bad_table`.
+pub(crate) fn read_groups(file: &Path, mut each: impl FnMut(DataFrame) -> Result<()>) -> Result<()> {
+    let mut start = 0;
+    for rows in row_groups(file)? {
+        let slice = Some((start, rows));
+        each(read_on(file, |source| {
+            ParquetReader::new(source).with_slice(slice).finish()
+        })?)?;
+        start += rows;
+    }
+    Ok(())
+}
+
 /// A mistake in a Parquet file, which is an artifact's.
 fn of_artifact(error: Error) -> Error {
     let error = error.hint("delete the artifact's folder; the next run makes it again");

@@ -13,6 +13,7 @@ pub mod device;
 pub mod execute;
 pub mod exit;
 pub mod export;
+pub mod hub;
 pub mod plan;
 pub mod report;
 pub mod schema;

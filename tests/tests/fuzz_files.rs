@@ -1,37 +1,11 @@
 //! The corpora of the fuzz targets for files, and what many small damages make of them: every one ends in an artifact or
 //! an error, and none takes more memory at once than a sound file could need.
 
-use lyceum_tests::fuzz;
-use std::alloc::{GlobalAlloc, Layout, System};
+use lyceum_tests::{Noting, fuzz};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The system's memory, with a note of the largest piece that was asked for.
-struct Noting;
-
-static LARGEST: AtomicUsize = AtomicUsize::new(0);
 /// No file here has more than four kilobytes; what unpacks may take 64 MiB, and is copied once.
 const MOST: usize = 160 << 20;
-
-// SAFETY: every call is passed on as it came.
-#[allow(unsafe_code)] // an allocator cannot be written without
-unsafe impl GlobalAlloc for Noting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
-        unsafe { System.alloc_zeroed(layout) }
-    }
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(place, layout) }
-    }
-    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        LARGEST.fetch_max(size, Ordering::Relaxed);
-        unsafe { System.realloc(place, layout, size) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Noting = Noting;
@@ -92,11 +66,11 @@ fn damaged(sound: &[u8], number: u64) -> Vec<u8> {
 fn endures(target: &str, read: fn(&[u8])) {
     for (name, sound) in seeds(target) {
         read(&sound);
-        let largest = LARGEST.load(Ordering::Relaxed);
+        let largest = Noting::largest();
         assert!(largest < MOST, "{target}/{name}: {largest} bytes at once");
         for number in 0..COPIES {
             read(&damaged(&sound, number));
-            let largest = LARGEST.load(Ordering::Relaxed);
+            let largest = Noting::largest();
             assert!(
                 largest < MOST,
                 "{target}/{name}, copy {number}: {largest} bytes at once"

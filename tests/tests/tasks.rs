@@ -129,7 +129,15 @@ fn eval_shows_a_table_of_figures() {
     let rows = run(more).exits(0).json();
     assert_eq!(rows[0]["metric"], "acc");
     assert_eq!(rows[0]["n"], 4);
-    run(arguments("copa")).exits(2).says(&["experiments/tasks"]);
+    let here = lab
+        .path("")
+        .canonicalize()
+        .expect("the folder")
+        .display()
+        .to_string();
+    run(arguments("copa"))
+        .exits(2)
+        .says(&["`copa`", "experiments/tasks", &here, "hint: "]);
     lab.write("bad.toml", "name = \"bad\"\nversoin = 1\n");
     run(arguments("bad.toml"))
         .exits(2)
@@ -192,4 +200,92 @@ fn the_guides_task_is_one() {
         ..settings(1)
     };
     assert_eq!(all.items(&task).expect("items").len(), 3);
+}
+
+#[test]
+fn what_a_model_writes_is_compared_with_references() {
+    let folder = root().join("tests/golden/models/llama2");
+    let text = std::fs::read(folder.join("expected.json")).expect("expectations");
+    let expected: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+    let texts: Vec<String> = serde_json::from_value(expected["texts"].clone()).expect("texts");
+    let greedy: Vec<Vec<u32>> = serde_json::from_value(expected["greedy"].clone()).expect("ids");
+    // What transformers goes on with, up to the first token that ends a text.
+    let model = LanguageModel::open_folder(&folder, &Device::flex(), Precision::F32).expect("a model");
+    let answer = |ids: &[u32]| {
+        let kept: Vec<u32> = ids.iter().copied().take(24).take_while(|&id| id != 299).collect();
+        model.decode(&kept).expect("a text")
+    };
+    let answers: Vec<String> = greedy.iter().map(|ids| answer(ids)).collect();
+    let lab = Lab::new(env!("CARGO_BIN_EXE_lyceum-under-test"));
+    for name in lyceum_tests::list(&folder) {
+        let content = std::fs::read(folder.join(&name)).expect("the checkpoint");
+        lab.write(&format!("model/{name}"), content);
+    }
+    // The right answer; another one beside the right one; a wrong one.
+    let wrong = "xylophone quarterdeck";
+    let references = [(&answers[0], ""), (&answers[1], wrong), (&wrong.to_owned(), "")];
+    let line = |(text, (right, other)): (&String, (&String, &str))| {
+        serde_json::json!({ "text": text, "right": right, "other": other }).to_string() + "\n"
+    };
+    lab.write(
+        "prompts.jsonl",
+        texts.iter().zip(references).map(line).collect::<String>(),
+    );
+    let experiment = |more: &str| {
+        format!(
+            r#"
+[experiment]
+name = "written"
+seed = 3
+[steps.prompts]
+use = "corpus.jsonl"
+files = ["prompts.jsonl"]
+keep_columns = ["right", "other"]
+[steps.model]
+use = "model.load"
+folder = "model"
+[steps.quality]
+use = "evaluate.generation"
+models = "@model"
+prompts = "@prompts"
+references = ["{{{{ other }}}}", "{{{{ right }}}}"]
+metrics = ["exact_match", "rouge_l"]
+{more}
+"#
+        )
+    };
+    let table = |more: &str| {
+        lab.write("a.toml", experiment(more));
+        lab.lyceum(&["run", "a.toml"]).exits(0);
+        lab.lyceum(&["export", "quality", "--to", "out", "--as", "json", "--force"])
+            .exits(0);
+        let text = std::fs::read(lab.path("out/table.json")).expect("the table");
+        let rows: Vec<serde_json::Value> = serde_json::from_slice(&text).expect("JSON");
+        let named = rows.into_iter().map(|row| {
+            let metric = row["metric"].as_str().expect("a name").to_owned();
+            (metric, row)
+        });
+        named.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let greedy = table("sampling = { max_tokens = 24 }");
+    let right = 2.0 / 3.0;
+    assert_eq!(greedy["exact_match"]["value"], right, "{greedy:?} {answers:?}");
+    assert_eq!(greedy["exact_match"]["n"], 3);
+    // ROUGE sees words only, and finds none in common with the wrong answer.
+    assert_eq!(greedy["rouge_l"]["value"], right, "{greedy:?} {answers:?}");
+    // √(2 · (1/3)² + (2/3)²) / 3: the bootstrap's error of 1, 1 and 0.
+    let error = (6.0_f64 / 9.0).sqrt() / 3.0;
+    let found = greedy["exact_match"]["standard_error"]
+        .as_f64()
+        .expect("a number");
+    assert!((found - error).abs() < 1e-12, "{found}");
+
+    let drawn = "sampling = { max_tokens = 24, temperature = 1.0 }\ndraws = 3";
+    let one = table(&format!("{drawn}\nbatch_size = 1"));
+    assert!(
+        one["exact_match_std"]["value"].is_number() && one["rouge_l_std"]["n"] == 3,
+        "{one:?}"
+    );
+    std::fs::remove_dir_all(lab.path(".lyceum/store/evaluate.generation")).expect("removed");
+    assert_eq!(table(&format!("{drawn}\nbatch_size = 4")), one);
 }

@@ -29,5 +29,8 @@ pub use view::View;
 
 pub(crate) use corpus::FILE as DOCUMENTS_FILE;
 pub(crate) use generations::{read_rows, write_rows};
-pub(crate) use tokenizer::{FILE as TOKENIZER_FILE, parse_tokenizer, read_json, vocab_size};
+pub(crate) use token_scores::TokenScoresWriter;
+pub(crate) use tokenizer::{
+    FILE as TOKENIZER_FILE, LARGEST as LARGEST_TOKENIZER, parse_tokenizer, read_json, vocab_size,
+};
 pub(crate) use tokens::{BLOCKS as BLOCKS_FILE, SEGMENTS as SEGMENTS_FILE, TOKENS as TOKENS_FILE};

@@ -69,11 +69,16 @@ pub struct Scores {
 impl Scores {
     /// Writes them as the artifact in `folder`.
     pub fn write(&self, folder: &Path, source: Source) -> Result<()> {
-        self.write_beside(folder, source, None)
+        self.write_as(folder, source, &[FILE])
     }
 
-    /// The same, with what every token came to in a table beside them.
-    pub fn write_beside(&self, folder: &Path, source: Source, tokens: Option<&TokenScores>) -> Result<()> {
+    /// The same where the table of tokens was written into `folder` before.
+    pub(crate) fn write_beside_tokens(&self, folder: &Path, source: Source) -> Result<()> {
+        self.write_as(folder, source, &[FILE, TokenScores::FILE])
+    }
+
+    /// `files`: those of the artifact besides its header.
+    fn write_as(&self, folder: &Path, source: Source, files: &[&str]) -> Result<()> {
         let mut columns = vec![Column::new("index".into(), &self.index)];
         let floats = self
             .columns
@@ -88,12 +93,7 @@ impl Scores {
             rows: self.index.len() as u64,
             precision: self.precision,
         };
-        let mut files = vec![FILE];
-        if let Some(tokens) = tokens {
-            tokens.write(&folder.join(TokenScores::FILE))?;
-            files.push(TokenScores::FILE);
-        }
-        let print = fingerprint(folder, &files, &source.fingerprint)?;
+        let print = fingerprint(folder, files, &source.fingerprint)?;
         write_header(folder, Kind::Scores, print, Some(source), details)
     }
 

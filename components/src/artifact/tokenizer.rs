@@ -12,7 +12,7 @@ use tokenizers::Tokenizer;
 pub(crate) const FILE: &str = "tokenizer.json";
 
 /// Larger files are no tokenizers: the largest published have some 35 MB.
-const LARGEST: u64 = 256 << 20;
+pub(crate) const LARGEST: u64 = 256 << 20;
 /// More than any published normalizer makes of a byte.
 const MOST_GROWTH: u64 = 1024;
 

@@ -1,7 +1,7 @@
 //! Reading a corpus back, possibly through a selection of documents.
 
 use crate::artifact::{Cell, CorpusDetails, DOCUMENTS_FILE, Document, View};
-use crate::table::{read_error, read_on, read_with};
+use crate::table::{read_error, read_on, row_groups};
 use crate::{Artifact, Context, Error, Kind, Result};
 use polars::prelude::{AnyValue, DataFrame, ParquetReader, SerReader};
 use std::path::{Path, PathBuf};
@@ -208,15 +208,6 @@ impl Reader<'_> {
             rows_of(&frame, &self.columns).map_err(read_error(&self.file))?,
         ))
     }
-}
-
-/// Rows of each row group.
-fn row_groups(file: &Path) -> Result<Vec<usize>> {
-    read_with(file, |source| {
-        let mut reader = ParquetReader::new(source);
-        let groups = &reader.get_metadata()?.row_groups;
-        Ok((0..groups.len()).map(|i| groups[i].num_rows()).collect())
-    })
 }
 
 fn read_columns(

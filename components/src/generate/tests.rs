@@ -5,7 +5,7 @@ use crate::artifact::{Cell, CorpusWriter, Document, Generation, GenerationsDetai
 use crate::inference::Finish;
 use crate::inference::tests::bench;
 use crate::testing::Bench;
-use crate::{Artifact, Cancel, Context};
+use crate::{Artifact, Cancel, Component, Context, Shard};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -79,6 +79,38 @@ fn every_document_is_gone_on_with_and_batches_change_no_byte() {
         json!({ "mix": { "model": "@other", "share": 0.5 } }),
     ));
     assert!(mixed.iter().all(|row| row.generated.alone.is_some()));
+}
+
+#[test]
+fn shards_put_together_are_the_whole_byte_for_byte() {
+    let bench = prepared();
+    // 64 samples make chunks of four prompts: three, so that the first of four shards has none.
+    let mixed = json!({ "samples": 64, "mix": { "model": "@other", "share": 0.5 } });
+    for (name, params) in [
+        ("alone", params(json!({ "samples": 64 }))),
+        ("mixed", params(mixed)),
+    ] {
+        let whole = bench.run::<Text>(name, params.clone()).expect("writes");
+        let cost = bench.cost();
+        let parts = (0..4).map(|index| {
+            let step = format!("{name}{index}");
+            let context = Context {
+                shard: Shard { index, count: 4 },
+                ..bench.context(&step)
+            };
+            bench.run_with::<Text>(&context, params.clone()).expect("writes");
+            bench.at(&step)
+        });
+        let parts: Vec<_> = parts.collect();
+        let counted = (bench.cost().0 - cost.0, bench.cost().1 - cost.1);
+        assert_eq!(counted.0, if name == "alone" { cost.0 } else { counted.0 });
+        let merged = format!("{name}_merged");
+        let read = serde_json::from_value(params).expect("parameters");
+        Text::merge(read, &parts, &bench.context(&merged)).expect("merges");
+        let merged = bench.publish(&merged);
+        assert_eq!(bytes(&whole), bytes(&merged));
+        assert_eq!(whole.header, merged.header);
+    }
 }
 
 #[test]

@@ -1,21 +1,24 @@
 //! `generate.text`: goes on with every document of a corpus.
 
 use crate::artifact::{
-    Cell, Document, Generation, GenerationsDetails, read_rows, write_generations, write_rows,
+    Cell, Document, Generation, GenerationsDetails, read_generations, read_rows, write_generations,
+    write_rows,
 };
-use crate::component::{Component, Estimate, Output, Problem, Seeding, Size, Sizes, main_output};
+use crate::component::{Component, Estimate, Output, Problem, Seeding, Sharding, Size, Sizes, main_output};
 use crate::corpus::Documents;
 use crate::flops::forward_flops;
 use crate::inference::{Chat, Generator, LanguageModel, Message, Prompt, Sampling};
 use crate::reference::{self, Ref};
 use crate::table::damaged;
 use crate::template::Template;
-use crate::{Context, Error, Kind, Result, disk};
+use crate::{Artifact, Context, Error, Kind, Result, disk};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::iter::repeat_n;
+use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// Texts that are written between two checkpoints of the work, as prompts times samples.
@@ -89,6 +92,7 @@ impl Component for Text {
     const SUMMARY: &'static str = "texts that a model writes, one or several for every document";
     const SEEDING: Seeding = Seeding::Experiment;
     const NUMERIC: bool = true;
+    const SHARDING: Sharding = Sharding::Items;
     const EXAMPLE: &'static str = r#"use = "generate.text"
 model = "@model"
 prompts = "@prompts"
@@ -157,9 +161,12 @@ sampling = { max_tokens = 64, temperature = 0.7, top_p = 0.9, stop = ["\n"] }
         }
         let (texts, prompts_ids) = read_prompts(&params, &documents, &model)?;
         generator.check(&prompts_ids, &params.sampling)?;
-        let all = write_all(&params, context, &generator, &texts, &prompts_ids)?;
+        let own = share(&params, context, prompts_ids.len());
+        let (texts, prompts_ids) = (&texts[own.clone()], &prompts_ids[own.clone()]);
+        let first = own.start / chunk_size(&params);
+        let all = write_all(&params, context, &generator, first, texts, prompts_ids)?;
         let models = [Some(&model), other.as_ref().map(|(other, _)| other)];
-        count(context, models.into_iter().flatten(), &prompts_ids, &all);
+        count(&params, context, models.into_iter().flatten(), prompts_ids, &all);
         let details = GenerationsDetails {
             rows: all.len() as u64,
             samples: params.samples,
@@ -169,6 +176,41 @@ sampling = { max_tokens = 64, temperature = 0.7, top_p = 0.9, stop = ["\n"] }
         };
         write_generations(&context.output("")?, &all, prompts.as_source(), &details)
     }
+
+    fn merge(_: Params, parts: &[PathBuf], context: &Context) -> Result<()> {
+        let mut all = Vec::new();
+        let mut whole: Option<(_, GenerationsDetails)> = None;
+        for folder in parts {
+            let part = Artifact::open(folder, "", "a shard's texts")?;
+            all.extend(read_generations(&part)?);
+            let details: GenerationsDetails = part.details()?;
+            match &mut whole {
+                Some((_, whole)) => {
+                    whole.rows += details.rows;
+                    whole.tokens += details.tokens;
+                }
+                None => whole = Some((part.header.source, details)),
+            }
+        }
+        let Some((Some(source), details)) = whole else {
+            let message = "a shard's texts do not say what they go on with";
+            return Err(Error::data("bad_artifact", message));
+        };
+        write_generations(&context.output("")?, &all, source, &details)
+    }
+}
+
+/// Prompts of a chunk.
+fn chunk_size(params: &Params) -> usize {
+    (CHUNK / params.samples as usize).max(1)
+}
+
+/// This shard's prompts out of so many: whole chunks.
+fn share(params: &Params, context: &Context, prompts: usize) -> Range<usize> {
+    let size = chunk_size(params);
+    let chunks = context.shard.range(prompts.div_ceil(size) as u64);
+    let cut = |chunk: u64| (chunk as usize * size).min(prompts);
+    cut(chunks.start)..cut(chunks.end)
 }
 
 /// The prompts as texts and as tokens, numbered by document.
@@ -215,11 +257,12 @@ fn values(document: &Document, columns: &[String]) -> Value {
     Value::Object(values)
 }
 
-/// Writes chunk by chunk; what a file in scratch holds is not written again.
+/// Writes chunk by chunk, from chunk `first` of all on; what a file in scratch holds is not written again.
 fn write_all(
     params: &Params,
     context: &Context,
     generator: &Generator,
+    first: usize,
     texts: &[String],
     prompts: &[Prompt],
 ) -> Result<Vec<Generation>> {
@@ -227,10 +270,10 @@ fn write_all(
     let stream = context.stream("generate.text");
     let most = u64::from(params.samples) * params.sampling.max_tokens as u64;
     let bar = services.bar("generating", prompts.len() as u64 * most, "tokens");
-    let size = (CHUNK / params.samples as usize).max(1);
+    let size = chunk_size(params);
     let (started, mut fresh) = (Instant::now(), 0);
     let mut all = Vec::new();
-    for (number, (texts, prompts)) in texts.chunks(size).zip(prompts.chunks(size)).enumerate() {
+    for (number, (texts, prompts)) in (first..).zip(texts.chunks(size).zip(prompts.chunks(size))) {
         context.check_cancelled()?;
         let file = context.scratch.join(format!("generations-{number:08}.parquet"));
         if file.exists() {
@@ -283,12 +326,13 @@ fn write_all(
 
 /// Notes what was read and written: every prompt once, and every new token.
 fn count<'a>(
+    params: &Params,
     context: &Context,
     models: impl Iterator<Item = &'a LanguageModel>,
     prompts: &[Prompt],
     all: &[Generation],
 ) {
-    let samples = all.len() / prompts.len();
+    let samples = params.samples as usize;
     let read = |i: usize| prompts[i].ids.len();
     let written = |i: usize| read(i / samples) + all[i].generated.ids.len();
     let flops: f64 = models

@@ -104,8 +104,8 @@ pub fn load_folder(folder: &Path, device: &Device, precision: Precision) -> Resu
     let config = folder::config(folder)?;
     let (_, tokenizer) = folder::tokenizer(folder)?;
     let weights = Weights::open(folder)?;
-    let decoder = Decoder::frozen(&config, &weights, precision, device)
-        .map_err(|error| error.in_file(weights.first_file()))?;
+    let decoder =
+        Decoder::frozen(&config, &weights, precision, device).map_err(|error| weights.blame(error))?;
     let details = ModelDetails::untrained(&config, &tokenizer);
     Ok(Loaded {
         config,
@@ -123,7 +123,7 @@ fn read(artifact: &Artifact, make: impl FnOnce(&ModelConfig, &Weights) -> Result
         return Err(Error::data("bad_config", what).in_file(artifact.path.join(CONFIG)));
     }
     let weights = Weights::open(&artifact.path)?;
-    let decoder = make(&config, &weights).map_err(|error| error.in_file(weights.first_file()))?;
+    let decoder = make(&config, &weights).map_err(|error| weights.blame(error))?;
     Ok(Loaded {
         config,
         decoder,

@@ -2,7 +2,7 @@
 
 use super::config::ModelConfig;
 use super::stored::within;
-use crate::artifact::{parse_tokenizer, read_json};
+use crate::artifact::{LARGEST_TOKENIZER, parse_tokenizer, read_json};
 use crate::{Error, Result};
 use serde_json::Value;
 use std::fs;
@@ -23,6 +23,14 @@ pub(crate) const COMPANIONS: [&str; 5] = [
 ];
 /// Longer ones are no configurations; chat templates have some ten thousand bytes.
 const LONGEST: u64 = 16 << 20;
+/// What is read of a model besides its weights, each with the most bytes that are taken: what a download has to bring.
+pub const READ_BESIDES_WEIGHTS: [(&str, u64); 5] = [
+    (CONFIG, LONGEST),
+    ("generation_config.json", LONGEST),
+    (TOKENIZER, LARGEST_TOKENIZER),
+    ("tokenizer_config.json", LONGEST),
+    ("chat_template.jinja", LONGEST),
+];
 
 /// The bytes of a file of the folder that is read whole. `too_large`.
 fn read(folder: &Path, name: &str) -> Result<Vec<u8>> {

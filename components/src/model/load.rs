@@ -64,7 +64,7 @@ folder = "models/gpt2"
             return Err(Error::data("vocab_mismatch", message).in_file(&from));
         }
         let weights = Weights::open(&from)?;
-        check_stored(&config, &weights).map_err(|error| error.in_file(weights.first_file()))?;
+        check_stored(&config, &weights).map_err(|error| weights.blame(error))?;
         let to = context.output("")?;
         let mut copied = Vec::new();
         for file in weights.all_files() {

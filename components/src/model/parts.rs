@@ -84,7 +84,11 @@ fn take<T>(stored: &dyn Stored, name: &str, shape: &[usize], go: impl FnOnce(Vie
         if view.shape != shape {
             let found = view.shape;
             let message = format!("tensor `{name}` is {found:?}; the configuration says {shape:?}");
-            return Err(Error::data("bad_shape", message).hint(REPLACE));
+            let error = Error::data("bad_shape", message).hint(REPLACE);
+            return Err(match stored.file_of(name) {
+                Some(file) => error.in_file(file),
+                None => error,
+            });
         }
         let value = go(view);
         stored.release(name);

@@ -11,10 +11,12 @@ use std::fs::{self, File};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+/// The weights in one file.
+pub const SINGLE: &str = "model.safetensors";
+/// What lists the files of weights in several.
+pub const INDEX: &str = "model.safetensors.index.json";
 /// Longest index of shards: those of the largest models have some 10 MB.
-const LONGEST_INDEX: u64 = 256 << 20;
+pub const LONGEST_INDEX: u64 = 256 << 20;
 /// Sizes of pages are powers of two up to this; released ranges are cut to whole ones.
 const PAGE: usize = 1 << 16;
 
@@ -40,6 +42,11 @@ pub(crate) struct View<'a> {
 pub(crate) trait Stored: Sync {
     /// The tensor of that name, if there is one. `bad_safetensors`: it is of a type that is no float.
     fn find(&self, name: &str) -> Result<Option<View<'_>>>;
+
+    /// The file that the tensor lies in, for messages.
+    fn file_of(&self, _name: &str) -> Option<&Path> {
+        None
+    }
 
     /// Says that the tensor will not be asked for again, so that its memory may go.
     fn release(&self, _name: &str) {}
@@ -136,6 +143,10 @@ impl Weights {
         Ok(())
     }
 
+    fn path(&self, entry: &Entry) -> &Path {
+        &self.files[entry.file].0
+    }
+
     /// Names of all tensors, ascending.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
@@ -144,17 +155,29 @@ impl Weights {
     /// The files, and the index where there is one.
     pub(crate) fn all_files(&self) -> Vec<PathBuf> {
         let mut all: Vec<PathBuf> = self.files.iter().map(|(path, _)| path.clone()).collect();
-        if let Some(index) = all.first().map(|first| first.with_file_name(INDEX))
-            && !all.iter().any(|file| file.ends_with(SINGLE))
-        {
-            all.push(index);
+        if let Some(listing) = self.listing().filter(|file| !all.contains(file)) {
+            all.push(listing);
         }
         all
     }
 
-    /// The file to name in messages.
-    pub(crate) fn first_file(&self) -> &Path {
-        self.files.first().map_or(Path::new(SINGLE), |(path, _)| path)
+    /// The file that says which tensors there are: the only one, or the index of several.
+    fn listing(&self) -> Option<PathBuf> {
+        let (first, _) = self.files.first()?;
+        let single = first.ends_with(SINGLE);
+        Some(if single {
+            first.clone()
+        } else {
+            first.with_file_name(INDEX)
+        })
+    }
+
+    /// A mistake in the weights: where it names no file, that of a tensor, it names the one that lists all of them.
+    pub(crate) fn blame(&self, error: Error) -> Error {
+        match (&error, self.listing()) {
+            (Error::Data(data), Some(listing)) if data.file.is_none() => error.in_file(listing),
+            _ => error,
+        }
     }
 }
 
@@ -168,13 +191,17 @@ impl Stored for Weights {
             Dtype::F32 => Float::F32,
             Dtype::F16 => Float::F16,
             Dtype::BF16 => Float::Bf16,
-            other => return Err(no_float(name, &format!("{other:?}")).in_file(&self.files[entry.file].0)),
+            other => return Err(no_float(name, &format!("{other:?}")).in_file(self.path(entry))),
         };
         Ok(Some(View {
             dtype,
             shape: &entry.shape,
             bytes: &self.files[entry.file].1[entry.range.clone()],
         }))
+    }
+
+    fn file_of(&self, name: &str) -> Option<&Path> {
+        self.tensors.get(name).map(|entry| self.path(entry))
     }
 
     fn release(&self, name: &str) {
@@ -215,18 +242,7 @@ fn files(folder: &Path) -> Result<Vec<String>> {
         )));
     }
     let text = fs::read(&index).map_err(Error::io("cannot read", &index))?;
-    let json: Value = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
-    let map = json["weight_map"].as_object();
-    let map = map.ok_or_else(|| bad("`weight_map` is missing".to_owned()))?;
-    let mut names: Vec<String> = Vec::new();
-    for file in map.values() {
-        let name = file
-            .as_str()
-            .ok_or_else(|| bad(format!("{file} is no file's name")))?;
-        names.push(name.to_owned());
-    }
-    names.sort();
-    names.dedup();
+    let names = shards(&text).map_err(|error| error.in_file(&index))?;
     match names.iter().find(|name| !folder.join(name).exists()) {
         Some(name) if plain(name) => {
             let message = format!("the index names `{name}`, which is not there");
@@ -236,6 +252,23 @@ fn files(folder: &Path) -> Result<Vec<String>> {
         }
         _ => Ok(names),
     }
+}
+
+/// Names of the files that an index of shards says hold the weights, ascending. They may lead anywhere. `bad_safetensors`.
+pub fn shards(index: &[u8]) -> Result<Vec<String>> {
+    let bad = |what: String| Error::data("bad_safetensors", what);
+    let json: Value = serde_json::from_slice(index).map_err(|error| bad(error.to_string()))?;
+    let map = json["weight_map"].as_object();
+    let map = map.ok_or_else(|| bad("`weight_map` is missing".to_owned()))?;
+    let mut names: Vec<String> = Vec::new();
+    for file in map.values() {
+        let name = file.as_str();
+        let name = name.ok_or_else(|| bad(format!("{file} is no file's name")))?;
+        names.push(name.to_owned());
+    }
+    names.sort();
+    names.dedup();
+    Ok(names)
 }
 
 fn without_weights(folder: &Path) -> Error {

@@ -1,13 +1,13 @@
 //! What the scorers by models share.
 
 use super::nll::ItemNll;
-use crate::artifact::{Item, Scores, TokenScores};
+use crate::artifact::{Item, Scores, TokenScores, TokenScoresWriter};
 use crate::component::{Estimate, Size, Sizes};
-use crate::{Artifact, Context, Error, Result};
+use crate::{Artifact, Context, Error, Result, disk};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How an item's token losses become one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +57,23 @@ pub(super) fn write(
     scores(context, item, index, primary, columns).write(&context.output("")?, data.as_source())
 }
 
+/// Starts the table of tokens of the main output, where one is `wanted`.
+pub(super) fn tokens_table(context: &Context, wanted: bool) -> Result<Option<TokenScoresWriter>> {
+    let create = || TokenScoresWriter::create(&context.output("")?.join(TokenScores::FILE));
+    wanted.then(create).transpose()
+}
+
+/// Writes a file of finished work, which appears whole or not at all.
+pub(super) fn commit(file: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let unfinished = file.with_extension("part");
+    write(&unfinished)?;
+    let commit = || {
+        disk::sync(&unfinished)?;
+        disk::rename(&unfinished, file)
+    };
+    commit().map_err(Error::io("cannot write", file))
+}
+
 /// Scores whose column `primary` a selection takes.
 pub(super) fn scores(
     context: &Context,
@@ -91,14 +108,18 @@ pub(super) fn merge(context: &Context, parts: &[PathBuf]) -> Result<()> {
             "a shard's scores do not say what they are of",
         ));
     };
-    // Every part has a table of tokens or none has.
+    // Every part has a table of tokens or none has; their rows follow each other as the parts do.
     let files = parts.iter().map(|part| part.path.join(TokenScores::FILE));
-    let mut tokens: Option<TokenScores> = None;
-    for file in files.filter(|file| file.exists()) {
-        tokens.get_or_insert_default().extend(TokenScores::read(&file)?);
+    let files: Vec<PathBuf> = files.filter(|file| file.exists()).collect();
+    let to = context.output("")?;
+    let Some(mut tokens) = tokens_table(context, !files.is_empty())? else {
+        return scores.write(&to, source);
+    };
+    for file in &files {
+        tokens.append(file)?;
     }
-    let tokens = tokens.map(TokenScores::sorted);
-    scores.write_beside(&context.output("")?, source, tokens.as_ref())
+    tokens.finish()?;
+    scores.write_beside_tokens(&to, source)
 }
 
 /// What scoring `data` with `models` costs, with `columns` columns coming out.

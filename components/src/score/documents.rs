@@ -3,13 +3,14 @@
 //!
 //! Work goes in chunks of documents like that of blocks (see [`super::nll`]), for restarts and for shards.
 
+use super::common::commit;
 use super::nll::CHUNK_BATCHES;
-use crate::artifact::{Document, TokenScores};
+use crate::artifact::{Document, TokenScores, TokenScoresWriter};
 use crate::corpus::Documents;
 use crate::flops::forward_flops;
 use crate::inference::{LanguageModel, Pair, Texts, score_pairs, windows};
 use crate::table::{f64_column, frame, read_parquet, u64_column, write_parquet};
-use crate::{Context, Error, Result, disk};
+use crate::{Context, Error, Result};
 use polars::prelude::Column;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -51,8 +52,6 @@ pub(super) struct Work<'a> {
     /// Whether the tokenizer puts what it puts around a text.
     pub(super) special: bool,
     pub(super) batch_size: usize,
-    /// Whether every token's log-probability is kept.
-    pub(super) per_token: bool,
 }
 
 /// A document made ready.
@@ -64,15 +63,16 @@ struct Ready {
 }
 
 impl Work<'_> {
-    /// Scores this shard's documents, by document, ascending; those of which no token is scored are left out.
-    pub(super) fn run(&self) -> Result<(Vec<DocumentNll>, TokenScores)> {
+    /// Scores this shard's documents, by document, ascending; those of which no token is scored are left out. What every
+    /// token came to goes to `tokens`, in the order of the data.
+    pub(super) fn run(&self, mut tokens: Option<&mut TokenScoresWriter>) -> Result<Vec<DocumentNll>> {
         let services = &self.context.services;
         let (positions, own) = self.share();
         let total: usize = positions[own.clone()].iter().map(Vec::len).sum();
         let bar = services.bar("scoring documents", total as u64, "documents");
         let started = Instant::now();
         let mut fresh = 0;
-        let (mut all, mut tokens) = (Vec::new(), TokenScores::default());
+        let mut all = Vec::new();
         for number in own {
             self.context.check_cancelled()?;
             let positions = &positions[number];
@@ -81,26 +81,25 @@ impl Work<'_> {
                 .scratch
                 .join(format!("documents-{number:08}.parquet"));
             let beside = file.with_extension("tokens");
-            let (scores, of_tokens) = if file.exists() {
+            let scores = if file.exists() {
                 bar.advance(positions.len() as u64);
-                (
-                    read_chunk(&file)?,
-                    self.per_token.then(|| TokenScores::read(&beside)).transpose()?,
-                )
+                read_chunk(&file)?
             } else {
                 let (scores, of_tokens) = self.chunk(positions, &mut |documents| {
                     bar.advance(documents);
                     self.context.check_cancelled()
                 })?;
                 fresh += scores.iter().map(|score| score.read).sum::<u64>();
-                if self.per_token {
+                if tokens.is_some() {
                     commit(&beside, |file| of_tokens.write(file))?;
                 }
                 commit(&file, |file| write_chunk(file, &scores))?;
-                (scores, Some(of_tokens))
+                scores
             };
             all.extend(scores);
-            tokens.extend(of_tokens.unwrap_or_default());
+            if let Some(tokens) = tokens.as_deref_mut() {
+                tokens.append(&beside)?;
+            }
         }
         if fresh > 0 {
             services.measure(
@@ -114,7 +113,7 @@ impl Work<'_> {
         );
         all.retain(|document| document.tokens > 0);
         all.sort_by_key(|document| document.index);
-        Ok((all, tokens.sorted()))
+        Ok(all)
     }
 
     /// Positions of all documents, each once however often a selection repeats it, in chunks; and which of them are ours.
@@ -155,16 +154,14 @@ impl Work<'_> {
                 return Err(Error::data("non_finite_score", message)
                     .hint("the model has diverged; train it with a lower learning rate"));
             }
-            if self.per_token {
-                let scored = one
-                    .pair
-                    .prefix
-                    .iter()
-                    .chain(&one.pair.continuation)
-                    .skip(one.from);
-                for (place, (&id, logprob)) in scored.zip(logprobs).enumerate() {
-                    tokens.push(index, (one.from + place) as u64, id, *logprob);
-                }
+            let scored = one
+                .pair
+                .prefix
+                .iter()
+                .chain(&one.pair.continuation)
+                .skip(one.from);
+            for (place, (&id, logprob)) in scored.zip(logprobs).enumerate() {
+                tokens.push(index, (one.from + place) as u64, id, *logprob);
             }
         }
         Ok((ready.into_iter().map(|one| one.nll).collect(), tokens))
@@ -267,17 +264,6 @@ impl Work<'_> {
         let scores = score_pairs(self.model, &pairs, self.batch_size, &self.context.device, done)?;
         Ok(scores.into_iter().map(|score| score.token_logprobs).collect())
     }
-}
-
-/// Writes a file of finished work, which appears whole or not at all.
-fn commit(file: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let unfinished = file.with_extension("part");
-    write(&unfinished)?;
-    let commit = || {
-        disk::sync(&unfinished)?;
-        disk::rename(&unfinished, file)
-    };
-    commit().map_err(Error::io("cannot write", file))
 }
 
 fn write_chunk(file: &Path, scores: &[DocumentNll]) -> Result<()> {

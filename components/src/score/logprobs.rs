@@ -3,7 +3,7 @@
 use super::common::{self, Reduction};
 use super::documents::{self, Scored};
 use super::nll::Work;
-use crate::artifact::{Item, View};
+use crate::artifact::{Item, Scores, TokenScoresWriter, View};
 use crate::component::{Component, Estimate, Output, Problem, Sharding, Sizes, main_output};
 use crate::corpus::Documents;
 use crate::inference::{LanguageModel, Texts};
@@ -55,8 +55,8 @@ pub struct Params {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = &" {{ answer }}")]
     pub continuation: Option<String>,
-    /// Documents only: whether `tokens.parquet` beside the scores keeps every scored token's `index` (the document),
-    /// `position`, `id` and `logprob`. False where left out.
+    /// Whether `tokens.parquet` beside the scores keeps every scored token's `index` (the document; of packed blocks the
+    /// block, whatever `item` is), `position` in it, `id` and `logprob`. False where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<bool>,
 }
@@ -123,7 +123,6 @@ model = "@teacher"
             ("stride", params.stride.is_some()),
             ("add_special_tokens", params.add_special_tokens.is_some()),
             ("prefix", params.prefix.is_some()),
-            ("tokens", params.tokens.is_some()),
         ];
         if let Some((field, _)) = of_documents_only.iter().find(|(_, given)| *given) {
             let message = format!("`{field}` speaks of documents; `{}` is packed", data.label);
@@ -134,15 +133,32 @@ model = "@teacher"
         let blocks = Blocks::open(&data, context)?;
         let work = Work::new(context, &blocks, params.item, params.batch_size)?;
         work.check_model(&model)?;
-        let items = work.items(&model, "model")?;
+        let mut tokens = common::tokens_table(context, params.tokens.unwrap_or(false))?;
+        let items = work.items_with_tokens(&model, "model", tokens.as_mut())?;
         let columns = vec![
             ("mean_nll", Reduction::Mean.all(&items)),
             ("sum_nll", Reduction::Sum.all(&items)),
             ("tokens", common::tokens(&items)),
         ];
         let index = items.iter().map(|item| item.index).collect();
-        common::write(context, &data, params.item, index, primary(&params), columns)
+        let scores = common::scores(context, params.item, index, primary(&params), columns);
+        write(context, &scores, &data, tokens)
     }
+}
+
+/// Writes the main output, with the table of tokens that was begun there, if one was.
+fn write(
+    context: &Context,
+    scores: &Scores,
+    data: &Artifact,
+    tokens: Option<TokenScoresWriter>,
+) -> Result<()> {
+    let to = context.output("")?;
+    let Some(tokens) = tokens else {
+        return scores.write(&to, data.as_source());
+    };
+    tokens.finish()?;
+    scores.write_beside_tokens(&to, data.as_source())
 }
 
 fn primary(params: &Params) -> &'static str {
@@ -174,9 +190,9 @@ fn of_documents(params: &Params, context: &Context, data: &Artifact, model: &Art
         scored,
         special: params.add_special_tokens.unwrap_or(true),
         batch_size: params.batch_size,
-        per_token: params.tokens.unwrap_or(false),
     };
-    let (items, tokens) = work.run()?;
+    let mut tokens = common::tokens_table(context, params.tokens.unwrap_or(false))?;
+    let items = work.run(tokens.as_mut())?;
     let column = |get: fn(&documents::DocumentNll) -> f64| items.iter().map(get).collect();
     let columns = vec![
         ("mean_nll", column(|d| d.sum / d.tokens as f64)),
@@ -186,8 +202,7 @@ fn of_documents(params: &Params, context: &Context, data: &Artifact, model: &Art
     ];
     let index = items.iter().map(|item| item.index).collect();
     let scores = common::scores(context, Item::Document, index, primary(params), columns);
-    let tokens = work.per_token.then_some(&tokens);
-    scores.write_beside(&context.output("")?, data.as_source(), tokens)
+    write(context, &scores, data, tokens)
 }
 
 /// How far windows lie apart in a model of this context. `stride_too_long`.

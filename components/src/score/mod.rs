@@ -6,6 +6,7 @@ mod documents;
 mod logprobs;
 mod miniplm;
 mod nll;
+mod parts;
 mod perplexity;
 mod random;
 #[cfg(test)]
@@ -15,9 +16,10 @@ pub use common::Reduction;
 pub use difference::score_difference;
 pub use logprobs::Logprobs;
 pub use miniplm::MiniPlm;
-pub use nll::masked_sum;
+pub use parts::masked_sum;
 pub use perplexity::Perplexity;
 pub use random::Random;
 
 pub(crate) use common::batch_size;
-pub(crate) use nll::{Part, Work};
+pub(crate) use nll::Work;
+pub(crate) use parts::Part;

@@ -4,33 +4,19 @@
 //! Work goes in chunks of blocks; each finished chunk is a file in the scratch folder, so that a restart goes on from it.
 //! Where chunks and batches begin does not depend on the shard, so shards compute the very numbers that one process does.
 
-use crate::artifact::{Item, Segment};
+use super::common::commit;
+use super::parts::{Part, note, read_parts, split, write_parts};
+use crate::artifact::{Item, TokenScores, TokenScoresWriter};
 use crate::flops::forward_flops;
 use crate::model::{self, Loaded, ModelDetails, token_nll};
-use crate::table::{f64_column, frame, read_parquet, u64_column, write_parquet};
 use crate::tokens::{Block, Blocks, check_block, collate};
-use crate::{Artifact, Context, Error, Result, disk};
-use polars::prelude::Column;
+use crate::{Artifact, Context, Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::path::Path;
 use std::time::Instant;
 
 /// Batches that are scored between two checkpoints of the work.
 pub(super) const CHUNK_BATCHES: usize = 32;
-
-/// What one document's part of one block cost a model.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Part {
-    /// The block's number in the tokens.
-    pub(crate) block: u64,
-    /// The document's number in the corpus.
-    pub(crate) document: u64,
-    /// Summed negative log-likelihood of the scored tokens, in nats.
-    pub(crate) nll: f64,
-    /// Number of scored tokens.
-    pub(crate) tokens: u64,
-}
 
 /// What an item cost a model.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -177,6 +163,16 @@ impl<'a> Work<'a> {
 
     /// Scores with `model`. `name` tells the chunks of several models apart. `non_finite_score` names the item.
     pub(crate) fn run(&self, model: &Artifact, name: &str) -> Result<Vec<Part>> {
+        self.run_with_tokens(model, name, None)
+    }
+
+    /// The same; what every token of this shard's blocks came to goes to `tokens`, in the order of the data.
+    fn run_with_tokens(
+        &self,
+        model: &Artifact,
+        name: &str,
+        mut tokens: Option<&mut TokenScoresWriter>,
+    ) -> Result<Vec<Part>> {
         let Context {
             device,
             precision,
@@ -185,30 +181,39 @@ impl<'a> Work<'a> {
             ..
         } = self.context;
         let width = |&position: &u64| self.width(position);
-        let tokens: usize = self.chunks().flat_map(|(_, chunk)| chunk).map(width).sum();
-        if tokens == 0 {
+        let total: usize = self.chunks().flat_map(|(_, chunk)| chunk).map(width).sum();
+        if total == 0 {
             return Ok(Vec::new()); // more shards than chunks
         }
         let loaded = model::load(model, device, *precision)?;
-        let bar = services.bar(&format!("scoring with {}", model.label), tokens as u64, "tokens");
+        let bar = services.bar(&format!("scoring with {}", model.label), total as u64, "tokens");
         let started = Instant::now();
         let mut fresh = 0;
         let mut all = Vec::new();
         for (number, positions) in self.chunks() {
             self.context.check_cancelled()?;
             let file = scratch.join(format!("{name}-{number:08}.parquet"));
+            let beside = file.with_extension("tokens");
+            let tokens = tokens.as_deref_mut().filter(|_| self.own.contains(&number));
             if file.exists() {
                 all.extend(read_parts(&file)?);
                 bar.advance(positions.iter().map(width).sum::<usize>() as u64);
-                continue;
+            } else {
+                let mut of_tokens = tokens.as_ref().map(|_| TokenScores::default());
+                let parts = self.chunk(&loaded, positions, of_tokens.as_mut(), &mut |tokens| {
+                    fresh += tokens;
+                    bar.advance(tokens);
+                    self.context.check_cancelled()
+                })?;
+                if let Some(of_tokens) = of_tokens {
+                    commit(&beside, |file| of_tokens.write(file))?;
+                }
+                commit(&file, |file| write_parts(file, &parts))?;
+                all.extend(parts);
             }
-            let parts = self.chunk(&loaded, positions, &mut |tokens| {
-                fresh += tokens;
-                bar.advance(tokens);
-                self.context.check_cancelled()
-            })?;
-            write_parts(&file, &parts)?;
-            all.extend(parts);
+            if let Some(tokens) = tokens {
+                tokens.append(&beside)?;
+            }
         }
         if fresh > 0 {
             services.measure(
@@ -230,6 +235,7 @@ impl<'a> Work<'a> {
         &self,
         loaded: &Loaded,
         positions: &[u64],
+        tokens: Option<&mut TokenScores>,
         done: &mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<Vec<Part>> {
         let blocks: Vec<Block> = positions
@@ -240,6 +246,7 @@ impl<'a> Work<'a> {
         let mut by_length: Vec<usize> = (0..blocks.len()).collect();
         by_length.sort_by_key(|&i| blocks[i].ids.len());
         let mut parts = vec![Vec::new(); blocks.len()];
+        let mut noted = vec![TokenScores::default(); blocks.len()];
         for rows in by_length.chunks(self.batch_size) {
             let ids: Vec<&[u32]> = rows.iter().map(|&i| blocks[i].ids.as_slice()).collect();
             let width = ids.iter().map(|ids| ids.len() - 1).max().unwrap_or_default();
@@ -248,12 +255,19 @@ impl<'a> Work<'a> {
             for (row, &i) in rows.iter().enumerate() {
                 let row = row * batch.width..(row + 1) * batch.width;
                 let segments = self.blocks.segments(blocks[i].index);
-                parts[i] = split(&blocks[i], &segments, &nll[row.clone()], &batch.mask[row]);
+                let (nll, mask) = (&nll[row.clone()], &batch.mask[row]);
+                parts[i] = split(&blocks[i], &segments, nll, mask);
+                if tokens.is_some() {
+                    noted[i] = note(&blocks[i], &segments, nll, mask);
+                }
                 if let Some(part) = parts[i].iter().find(|part| !part.nll.is_finite()) {
                     return Err(Self::not_finite(part));
                 }
             }
             done(ids.iter().map(|ids| ids.len() as u64 - 1).sum())?;
+        }
+        if let Some(tokens) = tokens {
+            noted.into_iter().for_each(|of_block| tokens.extend(of_block));
         }
         Ok(parts.into_iter().flatten().collect())
     }
@@ -272,7 +286,17 @@ impl<'a> Work<'a> {
 
     /// Scores this shard's items with `model`, ascending. Documents of which no token is scored are left out.
     pub(crate) fn items(&self, model: &Artifact, name: &str) -> Result<Vec<ItemNll>> {
-        Ok(self.by_item(&self.run(model, name)?))
+        self.items_with_tokens(model, name, None)
+    }
+
+    /// The same; what every token of this shard's blocks came to goes to `tokens`, in the order of the data.
+    pub(crate) fn items_with_tokens(
+        &self,
+        model: &Artifact,
+        name: &str,
+        tokens: Option<&mut TokenScoresWriter>,
+    ) -> Result<Vec<ItemNll>> {
+        Ok(self.by_item(&self.run_with_tokens(model, name, tokens)?))
     }
 
     fn by_item(&self, parts: &[Part]) -> Vec<ItemNll> {
@@ -294,122 +318,5 @@ impl<'a> Work<'a> {
             item.tokens += part.tokens;
         }
         items.into_values().filter(|item| item.tokens > 0).collect()
-    }
-}
-
-/// Sums a block's row of token losses by document. Position t speaks of token t + 1, so it counts to that token's
-/// document; tokens before the first segment (a beginning-of-sequence token) are inputs only.
-fn split(block: &Block, segments: &[Segment], nll_t: &[f64], mask_t: &[f32]) -> Vec<Part> {
-    let covered: usize = segments.iter().map(|segment| segment.tokens as usize).sum();
-    let mut from = block.ids.len() - covered;
-    let part = |segment: &Segment| {
-        let tokens = from.max(1)..from + segment.tokens as usize;
-        from = tokens.end;
-        let positions = tokens.start - 1..tokens.end.max(tokens.start) - 1;
-        let (nll, tokens) = masked_sum(&nll_t[positions.clone()], &mask_t[positions]);
-        Part {
-            block: block.index,
-            document: segment.document,
-            nll,
-            tokens,
-        }
-    };
-    segments.iter().map(part).collect()
-}
-
-/// Σ_t mask_t · nll_t and Σ_t mask_t (MiniPLM, sheet 2.3): their quotient is an item's mean loss.
-pub fn masked_sum(nll_t: &[f64], mask_t: &[f32]) -> (f64, u64) {
-    let scored = nll_t.iter().zip(mask_t).filter(|(_, mask)| **mask != 0.0);
-    scored.fold((0.0, 0), |(sum, tokens), (nll, _)| (sum + nll, tokens + 1))
-}
-
-fn write_parts(file: &Path, parts: &[Part]) -> Result<()> {
-    fn column<T>(parts: &[Part], get: impl Fn(&Part) -> T) -> Vec<T> {
-        parts.iter().map(get).collect()
-    }
-    let columns = vec![
-        Column::new("block".into(), column(parts, |part| part.block)),
-        Column::new("document".into(), column(parts, |part| part.document)),
-        Column::new("nll".into(), column(parts, |part| part.nll)),
-        Column::new("tokens".into(), column(parts, |part| part.tokens)),
-    ];
-    let unfinished = file.with_extension("part");
-    write_parquet(&unfinished, &mut frame(columns))?;
-    let io = Error::io("cannot write", file);
-    let commit = || {
-        disk::sync(&unfinished)?;
-        disk::rename(&unfinished, file)
-    };
-    commit().map_err(io)
-}
-
-fn read_parts(file: &Path) -> Result<Vec<Part>> {
-    let frame = read_parquet(file)?;
-    let blocks = u64_column(&frame, "block", file)?;
-    let documents = u64_column(&frame, "document", file)?;
-    let sums = f64_column(&frame, "nll", file)?;
-    let tokens = u64_column(&frame, "tokens", file)?;
-    let part = |i: usize| Part {
-        block: blocks[i],
-        document: documents[i],
-        nll: sums[i],
-        tokens: tokens[i],
-    };
-    Ok((0..frame.height()).map(part).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_count_to_the_document_they_belong_to() {
-        // Document 4 is [2, 0], document 7 is [5, 6, 0, 1] with 0 ending documents; nothing is scored after an end.
-        let block = Block {
-            index: 3,
-            weight: 1.0,
-            ids: vec![2, 0, 5, 6, 0, 1],
-        };
-        let segments = [(4, 2), (7, 4)].map(|(document, tokens)| Segment { document, tokens });
-        let nll = [1.0, 0.0, 2.0, 4.0, 0.0];
-        let mask = [1.0, 0.0, 1.0, 1.0, 0.0];
-        let parts = split(&block, &segments, &nll, &mask);
-        let part = |document, nll, tokens| Part {
-            block: 3,
-            document,
-            nll,
-            tokens,
-        };
-        assert_eq!(parts, [part(4, 1.0, 1), part(7, 6.0, 2)]);
-    }
-
-    #[test]
-    fn a_token_before_the_first_segment_is_an_input_only() {
-        let block = Block {
-            index: 0,
-            weight: 1.0,
-            ids: vec![9, 2, 5],
-        };
-        let segments = [Segment {
-            document: 0,
-            tokens: 2,
-        }];
-        let parts = split(&block, &segments, &[0.5, 0.25], &[1.0, 1.0]);
-        assert_eq!((parts[0].nll, parts[0].tokens), (0.75, 2));
-    }
-
-    #[test]
-    fn parts_survive_a_restart() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = folder.path().join("teacher-00000000.parquet");
-        let part = |block| Part {
-            block,
-            document: 2,
-            nll: 1.0 / 3.0,
-            tokens: 5,
-        };
-        write_parts(&file, &[part(0), part(1)]).expect("writes");
-        assert_eq!(read_parts(&file).expect("reads"), [part(0), part(1)]);
-        assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! The scorers as steps, over small models and a few blocks.
 
 use super::{Logprobs, MiniPlm, Perplexity, Random};
-use crate::artifact::{Item, Scores, read_table};
+use crate::artifact::{Item, Scores, TokenScores, read_table};
 use crate::component::Component;
 use crate::evaluate::LmLoss;
 use crate::flops::forward_flops;
@@ -180,9 +180,38 @@ fn shards_put_together_are_the_whole() {
 }
 
 #[test]
+fn tokens_of_blocks_cost_what_the_model_says() {
+    let bench = bench();
+    let direct = reference_losses(&bench);
+    let read = |step: &str| TokenScores::read(&bench.at(step).join(TokenScores::FILE)).expect("reads");
+    for (item, batch_size) in [("block", 1), ("block", 2), ("document", 2), ("block", 16)] {
+        let step = format!("{item}_by{batch_size}");
+        let scores = logprobs(
+            &bench,
+            &step,
+            json!({ "item": item, "batch_size": batch_size, "tokens": true }),
+        );
+        let tokens = read(&step);
+        assert_eq!(tokens.index.len(), direct.len());
+        for (i, &(block, place, nll)) in direct.iter().enumerate() {
+            let at = (tokens.index[i], tokens.position[i]);
+            assert_eq!(at, (block as u64, place as u64));
+            assert_eq!(tokens.id[i], u64::from(BLOCKS[block].0[place]));
+            assert!((tokens.logprob[i] + nll).abs() < 1e-5);
+        }
+        let sum: f64 = scores.column(Some("sum_nll")).expect("there").iter().sum();
+        assert!((sum + tokens.logprob.iter().sum::<f64>()).abs() < 1e-9);
+    }
+    logprobs(&bench, "without", json!({}));
+    assert!(!bench.at("without").join(TokenScores::FILE).exists());
+}
+
+#[test]
 fn a_restart_goes_on_from_finished_chunks_and_cancelling_stops() {
     let bench = bench();
-    let first = logprobs(&bench, "scores", json!({}));
+    let first = logprobs(&bench, "scores", json!({ "tokens": true }));
+    let tokens = || TokenScores::read(&bench.at("scores").join(TokenScores::FILE)).expect("reads");
+    let before = tokens();
     // The scratch folder survives: with the model gone bad, only what was kept can give the same scores.
     let context = bench.context("other");
     let decoder = Decoder::init(
@@ -201,7 +230,8 @@ fn a_restart_goes_on_from_finished_chunks_and_cancelling_stops() {
         &bench.at("tokens"),
     )
     .expect("writes");
-    assert_eq!(logprobs(&bench, "scores", json!({})), first);
+    assert_eq!(logprobs(&bench, "scores", json!({ "tokens": true })), first);
+    assert_eq!(tokens(), before);
     assert_ne!(logprobs(&bench, "fresh", json!({})), first);
 
     let context = bench.context("cancelled");

@@ -135,7 +135,10 @@ fn find(name: &str) -> Result<PathBuf> {
         .map(|above| above.join(TASKS))
         .find(|folder| folder.is_dir());
     let Some(folder) = folder else {
-        let message = format!("there is no folder `{TASKS}` here or above, where `{name}` would be");
+        let message = format!(
+            "there is no folder `{TASKS}` in `{}` or above it, where `{name}` would be",
+            here.display()
+        );
         return Err(Error::data("missing_file", message).hint("name a task file: `path/to/task.toml`"));
     };
     let file = folder.join(format!("{name}.toml"));

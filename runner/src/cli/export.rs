@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
 }
 
 /// Whether nothing is lost by writing there.
-fn is_empty(folder: &Path) -> bool {
+pub(super) fn is_empty(folder: &Path) -> bool {
     match std::fs::read_dir(folder) {
         Ok(mut entries) => entries.next().is_none(),
         Err(_) => !folder.exists(),

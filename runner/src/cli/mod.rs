@@ -8,6 +8,7 @@ mod compare;
 mod completions;
 mod components;
 mod doctor;
+mod download;
 mod eval;
 mod export;
 mod gc;
@@ -48,6 +49,7 @@ enum Verb {
     Show(show::Arguments),
     Report(report::Arguments),
     Export(export::Arguments),
+    Download(download::Arguments),
     Generate(generate::Arguments),
     Gc(gc::Arguments),
     Verify(verify::Arguments),
@@ -81,6 +83,7 @@ pub fn main() -> Exit {
         Verb::Show(arguments) => show::run(&arguments),
         Verb::Report(arguments) => report::run(&arguments),
         Verb::Export(arguments) => export::run(&arguments),
+        Verb::Download(arguments) => download::run(&arguments),
         Verb::Generate(arguments) => generate::run(&arguments),
         Verb::Gc(arguments) => gc::run(&arguments),
         Verb::Verify(arguments) => verify::run(&arguments),

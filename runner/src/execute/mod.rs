@@ -19,5 +19,7 @@ mod step;
 pub use expected::UNEXPECTED;
 pub(crate) use interrupt::cancel_on_signal;
 pub use needs::Needs;
+#[cfg(feature = "hub")]
+pub(crate) use progress::bar;
 pub use record::{RunFolder, RunRecord, Status, StepRecord};
 pub use run::{Ended, run};

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const EVERY: Duration = Duration::from_secs(5);
 
 /// A progress display fit for where stderr goes.
-pub(super) fn bar(step: &str, what: &str, total: u64, unit: &'static str) -> Box<dyn Bar> {
+pub(crate) fn bar(step: &str, what: &str, total: u64, unit: &'static str) -> Box<dyn Bar> {
     let name = format!("{step}: {what}");
     if std::io::stderr().is_terminal() {
         Box::new(Drawn::new(name, total, unit))

@@ -3,38 +3,13 @@
 use super::fixture::{all, host, ids, read_json};
 use lyceum_components::inference::LanguageModel;
 use lyceum_components::{Device, Precision};
+use lyceum_tests::Noting;
 use serde_json::{Map, Value, json};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The system's memory, with a note of the largest piece that was asked for.
-struct Noting;
-
-static LARGEST: AtomicUsize = AtomicUsize::new(0);
 /// No checkpoint here has more than 300 kB; what threads and products need for themselves is far below this.
 const MOST: usize = 8 << 20;
-
-// SAFETY: every call is passed on as it came.
-#[allow(unsafe_code)] // an allocator cannot be written without
-unsafe impl GlobalAlloc for Noting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
-        unsafe { System.alloc_zeroed(layout) }
-    }
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(place, layout) }
-    }
-    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        LARGEST.fetch_max(size, Ordering::Relaxed);
-        unsafe { System.realloc(place, layout, size) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Noting = Noting;
@@ -117,7 +92,7 @@ fn damaged_configurations_load_or_are_refused() {
                 }
             };
             *codes.entry(code).or_default() += 1;
-            let largest = LARGEST.load(Ordering::Relaxed);
+            let largest = Noting::largest();
             assert!(largest < MOST, "{what}: {largest} bytes at once");
         }
     }

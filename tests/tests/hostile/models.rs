@@ -156,6 +156,34 @@ fn lab_without_model() -> Lab {
 }
 
 #[test]
+fn of_several_files_the_one_with_the_mistake_is_named() {
+    let lab = with_model("mistral_sharded");
+    let changed = |shard: &str, from: &str, to: &str| {
+        let file = lab.path(&format!("model/{shard}"));
+        let sound = fs::read(&file).expect("weights");
+        let header = u64::from_le_bytes(sound[..8].try_into().expect("eight bytes")) as usize;
+        let text = String::from_utf8(sound[8..8 + header].to_vec()).expect("JSON");
+        assert!(from.len() == to.len() && text.contains(from), "{text}");
+        let lie = text.replacen(from, to, 1);
+        let lying = [&sound[..8], lie.as_bytes(), &sound[8 + header..]].concat();
+        fs::write(&file, lying).expect("written");
+        let ended = run(&lab, 3);
+        fs::write(&file, sound).expect("written");
+        ended
+    };
+    let second = "model-00002-of-00003.safetensors";
+    changed(second, "[48,32]", "[32,48]").says(&["bad_shape", second]);
+    changed(second, "model.norm.weight", "model.morn.weight").says(&[
+        "missing_tensor",
+        "model.norm.weight",
+        "model.safetensors.index.json",
+    ]);
+    let third = "model-00003-of-00003.safetensors";
+    changed(third, "F32", "I32").says(&["bad_safetensors", "lm_head.weight", third]);
+    run(&lab, 0);
+}
+
+#[test]
 fn nothing_outside_the_folder_is_read() {
     let lab = with_model("mistral_sharded");
     lab.write("secret.safetensors", "secret");

@@ -18,6 +18,7 @@ fn scored() -> String {
 use = "score.logprobs"
 data = "@tokens.train"
 model = "@model"
+tokens = true
 batch_size = 2
 [steps.documents]
 use = "score.logprobs"
@@ -50,18 +51,31 @@ corpus = "@pool"
 model = "@model"
 truncate = true
 batch_size = 1
+[steps.written]
+use = "generate.text"
+model = "@model"
+prompts = "@pool"
+template = "{{ text[:9] }}"
+samples = 20
+sampling = { max_tokens = 3, temperature = 1.0 }
 [steps.chance]
 use = "score.random"
 data = "@tokens.train"
 "#
 }
 
-const SCORES: [&str; 4] = ["score.logprobs", "score.miniplm", "score.random", "embed.text"];
+const SCORES: [&str; 5] = [
+    "score.logprobs",
+    "score.miniplm",
+    "score.random",
+    "embed.text",
+    "generate.text",
+];
 
 /// The same with every score in `shards` pieces.
 fn cut(shards: u32) -> String {
     let mut text = scored();
-    for component in ["score.", "embed."] {
+    for component in ["score.", "embed.", "generate."] {
         let used = format!("use = \"{component}");
         text = text.replace(&used, &format!("shards = {shards}\n{used}"));
     }
@@ -104,7 +118,7 @@ fn any_number_of_shards_leaves_the_same_bytes() {
         let file = format!("cut-{shards}.toml");
         lab.write(&file, cut(shards));
         // How the work is cut is no part of what was asked for.
-        assert_eq!(lab.lyceum(&["run", &file]).exits(0).cached().len(), 11);
+        assert_eq!(lab.lyceum(&["run", &file]).exits(0).cached().len(), 12);
         forget_scores(&lab);
         let plan = lab.lyceum(&["plan", &file]).exits(0);
         assert!(

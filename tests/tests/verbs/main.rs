@@ -4,6 +4,7 @@
 
 mod completions;
 mod doctor;
+mod download;
 mod example;
 mod export;
 mod gc;

@@ -1,12 +1,11 @@
 //! BLOOM: ALiBi, a normed embedding, queries, keys and values of each head stored together.
 
-use super::{FamilyFile, Json};
+use super::{FamilyFile, Json, layered};
 use crate::Result;
-use crate::model::config::{Activation, Biases, Family, ModelConfig, Norm, Positions};
+use crate::model::config::{Family, ModelConfig, Positions};
 use crate::model::names::{Layout, Names, Piece};
 use crate::model::spec::ModelSpec;
-use lyceum_kernels::Gelu;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 pub(crate) const BLOOM: FamilyFile = FamilyFile {
     model_type: "bloom",
@@ -20,40 +19,21 @@ const TRAINED_LENGTH: usize = 2048;
 
 fn read(json: &Json) -> Result<ModelConfig> {
     json.only("apply_residual_connection_post_layernorm", false)?;
-    let (hidden_size, heads) = (
-        json.size_of(&["n_embed", "hidden_size"])?,
-        json.size_of(&["n_head", "num_attention_heads"])?,
-    );
-    let layers = json.size_of(&["n_layer", "num_hidden_layers"])?;
-    Ok(ModelConfig {
-        family: Family::Bloom,
-        vocab_size: json.size("vocab_size")?,
+    let hidden_size = json.size_of(&["n_embed", "hidden_size"])?;
+    let sizes = layered::Sizes {
         hidden_size,
-        num_hidden_layers: layers,
-        num_attention_heads: heads,
-        num_key_value_heads: heads,
-        head_dim: hidden_size.checked_div(heads).unwrap_or_default(),
+        layers: json.size_of(&["n_layer", "num_hidden_layers"])?,
+        heads: json.size_of(&["n_head", "num_attention_heads"])?,
         // `n_inner`, where it stands, is read by nobody.
         intermediate_size: hidden_size.saturating_mul(4),
-        max_position_embeddings: json.find_size("seq_length")?.unwrap_or(TRAINED_LENGTH),
-        norm: Norm::Layer,
+        context: json.find_size("seq_length")?.unwrap_or(TRAINED_LENGTH),
+    };
+    Ok(ModelConfig {
+        family: Family::Bloom,
         norm_eps: json.number_or("layer_norm_epsilon", 1e-5)?,
         positions: Positions::Alibi,
-        windows: vec![None; layers.min(1024)],
-        parallel: false,
-        shared_norm: false,
-        activation: Activation::Gelu(Gelu::Tanh),
-        biases: Biases {
-            qkv: true,
-            output: true,
-            feed_forward: true,
-            head: false,
-        },
-        qk_norm: false,
         embedding_norm: true,
-        tie_word_embeddings: json.flag_or("tie_word_embeddings", true)?,
-        initializer_range: json.number_or("initializer_range", 0.02)?,
-        json: Map::new(),
+        ..layered::read(json, sizes)?
     })
 }
 

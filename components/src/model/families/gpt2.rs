@@ -1,13 +1,13 @@
 //! GPT-2: learned positions, layer norms, a feed-forward layer without a gate, weights that lie inputs-first.
 
 use super::activation::activation;
-use super::{FamilyFile, Json};
+use super::{FamilyFile, Json, layered};
 use crate::Result;
-use crate::model::config::{Activation, Biases, Family, ModelConfig, Norm, Positions};
+use crate::model::config::{Activation, ModelConfig};
 use crate::model::names::{Layout, Names, Piece};
 use crate::model::spec::ModelSpec;
 use lyceum_kernels::Gelu;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 pub(crate) const GPT2: FamilyFile = FamilyFile {
     model_type: "gpt2",
@@ -16,43 +16,21 @@ pub(crate) const GPT2: FamilyFile = FamilyFile {
     names,
 };
 
-/// Sizes, which GPT-2, GPT-J and their like call by names of their own.
+/// What GPT-2, GPT-J and their like have in common, with sizes by names of their own.
 pub(super) fn read_sizes(json: &Json) -> Result<ModelConfig> {
-    let (hidden_size, heads) = (
-        json.size_of(&["n_embd", "hidden_size"])?,
-        json.size_of(&["n_head", "num_attention_heads"])?,
-    );
-    let layers = json.size_of(&["n_layer", "num_hidden_layers"])?;
-    Ok(ModelConfig {
-        family: Family::Gpt2,
-        vocab_size: json.size("vocab_size")?,
+    let hidden_size = json.size_of(&["n_embd", "hidden_size"])?;
+    let inner = json.find_size("n_inner")?;
+    let sizes = layered::Sizes {
         hidden_size,
-        num_hidden_layers: layers,
-        num_attention_heads: heads,
-        num_key_value_heads: heads,
-        head_dim: hidden_size.checked_div(heads).unwrap_or_default(),
-        intermediate_size: json
-            .find_size("n_inner")?
-            .unwrap_or(hidden_size.saturating_mul(4)),
-        max_position_embeddings: json.size_of(&["n_positions", "max_position_embeddings"])?,
-        norm: Norm::Layer,
+        layers: json.size_of(&["n_layer", "num_hidden_layers"])?,
+        heads: json.size_of(&["n_head", "num_attention_heads"])?,
+        intermediate_size: inner.unwrap_or(hidden_size.saturating_mul(4)),
+        context: json.size_of(&["n_positions", "max_position_embeddings"])?,
+    };
+    Ok(ModelConfig {
         norm_eps: json.number_or("layer_norm_epsilon", 1e-5)?,
-        positions: Positions::Learned { offset: 0 },
-        windows: vec![None; layers.min(1024)],
-        parallel: false,
-        shared_norm: false,
         activation: activation(json, "activation_function", Activation::Gelu(Gelu::Tanh))?,
-        biases: Biases {
-            qkv: true,
-            output: true,
-            feed_forward: true,
-            head: false,
-        },
-        qk_norm: false,
-        embedding_norm: false,
-        tie_word_embeddings: json.flag_or("tie_word_embeddings", true)?,
-        initializer_range: json.number_or("initializer_range", 0.02)?,
-        json: Map::new(),
+        ..layered::read(json, sizes)?
     })
 }
 

@@ -3,13 +3,13 @@
 
 use super::activation::activation;
 use super::rope::rotary;
-use super::{FamilyFile, Json};
-use crate::model::config::{Activation, Biases, Family, ModelConfig, Norm, Positions};
+use super::{FamilyFile, Json, layered};
+use crate::model::config::{Activation, Biases, Family, ModelConfig, Positions};
 use crate::model::names::{Layout, Names, Piece};
 use crate::model::spec::ModelSpec;
 use crate::{Error, Result};
 use lyceum_kernels::{Gelu, Pairing};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 pub(crate) const GPT_NEOX: FamilyFile = FamilyFile {
     model_type: "gpt_neox",
@@ -22,39 +22,30 @@ pub(crate) const GPT_NEOX: FamilyFile = FamilyFile {
 const ROTARY_SHARE: f64 = 0.25;
 
 fn read(json: &Json) -> Result<ModelConfig> {
-    let (hidden_size, heads) = (json.size("hidden_size")?, json.size("num_attention_heads")?);
-    let head_dim = hidden_size.checked_div(heads).unwrap_or_default();
-    let layers = json.size("num_hidden_layers")?;
+    let sizes = layered::Sizes {
+        hidden_size: json.size("hidden_size")?,
+        layers: json.size("num_hidden_layers")?,
+        heads: json.size("num_attention_heads")?,
+        intermediate_size: json.size("intermediate_size")?,
+        context: json.size("max_position_embeddings")?,
+    };
+    let base = layered::read(json, sizes)?;
     let biased = json.flag_or("attention_bias", true)?;
     let theta = json.number_or("rotary_emb_base", 10_000.0)?;
+    let rotated = rotated(json, base.head_dim)?;
     Ok(ModelConfig {
         family: Family::GptNeox,
-        vocab_size: json.size("vocab_size")?,
-        hidden_size,
-        num_hidden_layers: layers,
-        num_attention_heads: heads,
-        num_key_value_heads: heads,
-        head_dim,
-        intermediate_size: json.size("intermediate_size")?,
-        max_position_embeddings: json.size("max_position_embeddings")?,
-        norm: Norm::Layer,
         norm_eps: json.number_or("layer_norm_eps", 1e-5)?,
-        positions: Positions::Rotary(rotary(json, rotated(json, head_dim)?, theta, Pairing::Halves)?),
-        windows: vec![None; layers.min(1024)],
+        positions: Positions::Rotary(rotary(json, rotated, theta, Pairing::Halves)?),
         parallel: json.flag_or("use_parallel_residual", true)?,
-        shared_norm: false,
         activation: activation(json, "hidden_act", Activation::Gelu(Gelu::Erf))?,
         biases: Biases {
             qkv: biased,
             output: biased,
-            feed_forward: true,
-            head: false,
+            ..base.biases
         },
-        qk_norm: false,
-        embedding_norm: false,
         tie_word_embeddings: json.flag_or("tie_word_embeddings", false)?,
-        initializer_range: json.number_or("initializer_range", 0.02)?,
-        json: Map::new(),
+        ..base
     })
 }
 

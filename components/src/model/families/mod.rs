@@ -6,6 +6,7 @@ mod gpt2;
 mod gpt_neox;
 mod gptj;
 mod json;
+mod layered;
 mod llama;
 mod mistral;
 mod opt;

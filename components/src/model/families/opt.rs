@@ -1,12 +1,12 @@
 //! OPT: learned positions that begin two rows into their table, layer norms, ReLU.
 
 use super::activation::activation;
-use super::{FamilyFile, Json};
+use super::{FamilyFile, Json, layered};
 use crate::Result;
-use crate::model::config::{Activation, Biases, Family, ModelConfig, Norm, Positions};
+use crate::model::config::{Activation, Biases, Family, ModelConfig, Positions};
 use crate::model::names::{Names, Piece};
 use crate::model::spec::ModelSpec;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 pub(crate) const OPT: FamilyFile = FamilyFile {
     model_type: "opt",
@@ -22,44 +22,35 @@ fn read(json: &Json) -> Result<ModelConfig> {
     json.only("do_layer_norm_before", true)?;
     json.only("_remove_final_layer_norm", false)?;
     json.only("layer_norm_elementwise_affine", true)?;
-    let (hidden_size, heads) = (json.size("hidden_size")?, json.size("num_attention_heads")?);
+    let hidden_size = json.size("hidden_size")?;
     if json
         .find_size("word_embed_proj_dim")?
         .is_some_and(|size| size != hidden_size)
     {
         return Err(json.unsupported("word_embed_proj_dim", "embeddings as wide as `hidden_size`"));
     }
-    let layers = json.size("num_hidden_layers")?;
+    let sizes = layered::Sizes {
+        hidden_size,
+        layers: json.size("num_hidden_layers")?,
+        heads: json.size("num_attention_heads")?,
+        intermediate_size: json.size("ffn_dim")?,
+        context: json.size("max_position_embeddings")?,
+    };
+    let base = layered::read(json, sizes)?;
     let biased = json.flag_or("enable_bias", true)?;
+    // The scale that is added to a variance stands nowhere in its config.json: it is that of all.
     Ok(ModelConfig {
         family: Family::Opt,
-        vocab_size: json.size("vocab_size")?,
-        hidden_size,
-        num_hidden_layers: layers,
-        num_attention_heads: heads,
-        num_key_value_heads: heads,
-        head_dim: hidden_size.checked_div(heads).unwrap_or_default(),
-        intermediate_size: json.size("ffn_dim")?,
-        max_position_embeddings: json.size("max_position_embeddings")?,
-        norm: Norm::Layer,
-        // Its config.json has no key for it.
-        norm_eps: 1e-5,
         positions: Positions::Learned { offset: OFFSET },
-        windows: vec![None; layers.min(1024)],
-        parallel: false,
-        shared_norm: false,
         activation: activation(json, "activation_function", Activation::Relu)?,
         biases: Biases {
             qkv: biased,
             output: biased,
             feed_forward: biased,
-            head: false,
+            ..base.biases
         },
-        qk_norm: false,
-        embedding_norm: false,
-        tie_word_embeddings: json.flag_or("tie_word_embeddings", true)?,
         initializer_range: json.number_or("init_std", 0.02)?,
-        json: Map::new(),
+        ..base
     })
 }
 
