@@ -45,12 +45,8 @@ mod weights;
 pub use adamw::{AdamW, adamw_step};
 pub use append::append;
 pub use attention::{Mask, Row, attention};
-<<<<<<< HEAD
 pub use bodies::{Body, bodies};
-pub use cross_entropy::{CrossEntropy, linear_cross_entropy, linear_nll};
-=======
 pub use cross_entropy::{CrossEntropy, Likelihoods, linear_cross_entropy, linear_likelihoods, linear_nll};
->>>>>>> kernels
 pub use divergence::{Divergence, LinearDivergence, Teacher, linear_divergence};
 pub use exp::exponentials;
 pub use gelu::{Gelu, gelu};

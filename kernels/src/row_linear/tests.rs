@@ -44,7 +44,11 @@ fn fused_equals_reference_and_rows_keep_their_bytes() {
             [16, 257, 192],
             [6, 1200, 320],
         ] {
-            for orientation in [Orientation::InputsFirst, Orientation::OutputsFirst, Orientation::Panels] {
+            for orientation in [
+                Orientation::InputsFirst,
+                Orientation::OutputsFirst,
+                Orientation::Panels,
+            ] {
                 for dtype in [DType::F32, DType::BF16] {
                     for biased in [false, true] {
                         let [n, k, v] = sizes;
