@@ -131,7 +131,7 @@ fn weights_in_bfloat16_are_never_widened_as_a_whole() {
     for orientation in [Orientation::OutputsFirst, Orientation::InputsFirst] {
         let w = match orientation {
             Orientation::OutputsFirst => head_vd.clone(),
-            Orientation::InputsFirst => head_vd.clone().reshape([k, v]),
+            Orientation::InputsFirst | Orientation::Panels => head_vd.clone().reshape([k, v]),
         };
         let multiplied = most(|| {
             linear(hidden_nd.clone(), w.clone(), orientation, None, products);
