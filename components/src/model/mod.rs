@@ -33,4 +33,4 @@ pub use load::Load;
 pub use nll::token_nll;
 pub use rotary::Rotary;
 pub use spec::ModelSpec;
-pub(crate) use tensors::{read_tensors, write_tensors};
+pub(crate) use tensors::{Flat, read_tensors, write_flat};
