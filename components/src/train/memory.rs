@@ -2,13 +2,17 @@
 //! nothing else. `tests/memory.rs` holds it against what an allocator counts.
 
 use super::recompute::Recompute;
-use crate::model::{Activation, ModelConfig, Positions};
+use crate::model::{ModelConfig, Positions};
+use lyceum_kernels::Pairing;
 
 /// Bytes of an element.
 const ELEMENT: f64 = 4.0;
 
 /// Logits that are held at once, in elements.
 const LOGITS: f64 = (1 << 20) as f64;
+
+/// Elements of a factor that a product of f32 lays out anew, at most: about what a processor's last cache holds.
+const PACKED: f64 = (1 << 22) as f64;
 
 /// The most that a training holds at once, in bytes, where a pass has `n` tokens; `accumulate` is the number of passes of
 /// a step. What the program itself takes, and data that the system may take back, come on top.
@@ -28,7 +32,7 @@ pub fn peak_memory(config: &ModelConfig, n: f64, accumulate: usize, recompute: R
     let work = n * config.up_size() as f64 + 3.0 * stream;
     let stages = [
         // The loss, and its gradients by hidden states and head.
-        layers * kept + 4.0 * stream + head + logits,
+        layers * kept + 4.0 * stream + head + logits + head.min(PACKED),
         // The way back through the last layer, and through the first, when the gradients of all others are there.
         (layers - 1.0) * kept + whole + work + head + layer,
         whole + work + head + layers * layer,
@@ -45,9 +49,16 @@ fn inside(config: &ModelConfig) -> f64 {
     let queries = config.queries_size();
     let keys = config.num_key_value_heads * config.head_dim;
     let optional = |there: bool, size: usize| if there { size } else { 0 };
+    // Rotations composed of burn's operations keep only the angles.
+    let rotated = match &config.positions {
+        Positions::Rotary(rotary) => {
+            rotary.pairing == Pairing::Halves && 2 * rotary.frequencies.len() == config.head_dim
+        }
+        _ => false,
+    };
     let attention = d
         + optional(config.qk_norm, queries + keys)
-        + optional(matches!(config.positions, Positions::Rotary(_)), queries + keys)
+        + optional(rotated, queries + keys)
         + (queries + 2 * keys)
         + queries;
     let norms = match (config.parallel, config.shared_norm) {
@@ -55,7 +66,5 @@ fn inside(config: &ModelConfig) -> f64 {
         (true, false) => d,
         (true, true) => 0,
     };
-    // What ReLU gives is what the next product reads.
-    let first = optional(config.activation != Activation::Relu, config.up_size());
-    (attention + norms + first + config.intermediate_size) as f64
+    (attention + norms + config.up_size() + config.intermediate_size) as f64
 }
