@@ -143,8 +143,23 @@ pub struct Estimate {
     pub flops: f64,
     /// Peak memory in bytes.
     pub memory: f64,
+    /// FLOPs done again to save memory: they take time, and count for nothing else.
+    pub recomputed: f64,
     /// Bytes of partial work (checkpoints) on disk at once, besides the outputs.
     pub scratch: f64,
+    /// Settings that leave the result as it is and would cost something else.
+    pub choices: Vec<Choice>,
+}
+
+/// What another setting would cost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Choice {
+    /// The setting, as a user writes it.
+    pub setting: String,
+    /// See [`Estimate::memory`].
+    pub memory: f64,
+    /// See [`Estimate::recomputed`].
+    pub recomputed: f64,
 }
 
 /// A component as the runner sees it: plain data and functions over JSON.

@@ -5,13 +5,18 @@ use crate::model::ModelConfig;
 
 /// FLOPs of one forward pass over one sequence of `width` tokens.
 pub fn forward_flops(config: &ModelConfig, width: usize) -> f64 {
-    let (d, width) = (config.hidden_size as f64, width as f64);
+    let head = config.hidden_size as f64 * config.vocab_size as f64;
+    layers_flops(config, width) + 2.0 * width as f64 * head
+}
+
+/// FLOPs of one forward pass through the layers alone.
+pub fn layers_flops(config: &ModelConfig, width: usize) -> f64 {
+    let width = width as f64;
     let products = config.layer_products() as f64;
     // Scores and their mix with the values: 2 · 2 · width² · (heads' width) multiply-adds and adds, of which causality
     // leaves half.
     let attention = 2.0 * width * width * config.queries_size() as f64;
-    let layers = config.num_hidden_layers as f64 * (2.0 * width * products + attention);
-    layers + 2.0 * width * d * config.vocab_size as f64
+    config.num_hidden_layers as f64 * (2.0 * width * products + attention)
 }
 
 /// FLOPs of a training step over one sequence: forward, and backward at twice that.

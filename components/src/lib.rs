@@ -43,7 +43,7 @@ pub mod train;
 
 pub use artifact::{Artifact, Kind};
 pub use burn::tensor::Device;
-pub use component::{Component, Descriptor, Estimate, Output, Seeding, Sharding, Size, Sizes};
+pub use component::{Choice, Component, Descriptor, Estimate, Output, Seeding, Sharding, Size, Sizes};
 pub use context::{Bar, Cancel, Context, Precision, Services, Shard};
 pub use error::{Error, Result};
 #[cfg(feature = "cuda")]

@@ -79,7 +79,7 @@ pub(crate) fn reference(
     let mut scores_bhts = q_bhtd.matmul(k_bhsd.swap_dims(2, 3)) * scale;
     if let Some(slopes) = &mask.slopes {
         let distances_b1ts = Tensor::<4>::from_data(mask::distances(rows, [t, s]), options.clone());
-        let slopes_1h11 = Tensor::<4>::from_data(TensorData::new(slopes.clone(), [1, h, 1, 1]), options);
+        let slopes_1h11 = Tensor::<4>::from_data(TensorData::new(slopes.to_vec(), [1, h, 1, 1]), options);
         scores_bhts = scores_bhts + distances_b1ts * slopes_1h11;
     }
     let scores_bhts = scores_bhts.mask_fill(mask.hidden(rows, [t, s], &device), f32::NEG_INFINITY);

@@ -93,13 +93,14 @@ fn slug(heading: &str) -> String {
 
 #[test]
 fn the_shipped_experiments_are_valid() {
-    let file = root().join("experiments/quickstart.toml");
-    let out = Command::new(env!("CARGO_BIN_EXE_lyceum-under-test"))
-        .arg("validate")
-        .arg(file)
-        .output();
-    let out = out.expect("the command runs");
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    for file in ["quickstart.toml", "nightly/bf16_parity.toml"] {
+        let out = Command::new(env!("CARGO_BIN_EXE_lyceum-under-test"))
+            .arg("validate")
+            .arg(root().join("experiments").join(file))
+            .output();
+        let out = out.expect("the command runs");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    }
 }
 
 /// What a line of a block of shell commands calls, without comments.

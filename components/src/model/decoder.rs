@@ -1,7 +1,7 @@
 //! The decoder. Shape letters: `b` batch, `t` positions, `n` rows (`b·t`), `h` heads, `g` key/value heads, `d` width,
 //! `v` vocabulary. Weights are `[inputs, outputs]`; products that share an input are fused into one.
 
-use super::cache::Cache;
+use super::cache::{Cache, KeysValues};
 use super::config::{Activation, ModelConfig, Positions};
 use super::layer::Place;
 use super::rotary::Rotary;
@@ -9,6 +9,7 @@ use crate::Precision;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use lyceum_kernels::{Orientation, Products, Row, in_panels, layer_norm, linear, rms_norm, row_linear};
+use std::sync::Arc;
 
 /// A decoder language model.
 #[derive(Module, Debug)]
@@ -54,7 +55,7 @@ pub(crate) struct Settings {
     pub(crate) eps: f64,
     pub(crate) positions: Positions,
     pub(crate) windows: Vec<Option<usize>>,
-    pub(crate) slopes: Option<Vec<f64>>,
+    pub(crate) slopes: Option<Arc<[f64]>>,
     pub(crate) parallel: bool,
     pub(crate) activation: Activation,
     /// How matrix products are formed.
@@ -121,7 +122,7 @@ impl Settings {
 
 /// ALiBi's slopes: `2^(−8i/h)` for a power of two `h` of heads; else those of the next lower power, and between them every
 /// other one of the next higher (Press et al. 2022, §3 and the authors' rule for other head counts).
-fn alibi_slopes(heads: usize) -> Vec<f64> {
+fn alibi_slopes(heads: usize) -> Arc<[f64]> {
     let lower = 1 << heads.ilog2();
     let slope = |i: usize, of: usize| (-8.0 * i as f64 / of as f64).exp2();
     let first = (1..=lower).map(|i| slope(i, lower));
@@ -132,14 +133,18 @@ fn alibi_slopes(heads: usize) -> Vec<f64> {
 impl Decoder {
     /// The final normed hidden states, `[b, t, d]`, of token ids `[b, t]` from position 0 on; padding stands on the right.
     pub fn hidden(&self, inputs_bt: Tensor<2, Int>) -> Tensor<3> {
-        let t = inputs_bt.dims()[1];
-        let place = Place {
+        let place = self.at_start(inputs_bt.dims()[1]);
+        self.forward(inputs_bt, &place, None)
+    }
+
+    /// Where `t` tokens from position 0 on stand.
+    pub(crate) fn at_start(&self, t: usize) -> Place {
+        Place {
             angles: self.angles(t),
             places: (0..t as i64).collect(),
             rows: None,
             few: false,
-        };
-        self.forward(inputs_bt, &place, None)
+        }
     }
 
     /// As [`hidden`](Self::hidden), where row `b` begins at column `first[b]` and padding stands before it.
@@ -250,6 +255,18 @@ impl Decoder {
 
     fn forward(&self, inputs_bt: Tensor<2, Int>, place: &Place, mut cache: Option<&mut Cache>) -> Tensor<3> {
         let [b, t] = inputs_bt.dims();
+        let mut x_nd = self.embed(inputs_bt, place);
+        let d = x_nd.dims()[1];
+        for i in 0..self.layers.len() {
+            let keys_values = cache.as_deref_mut().map(|cache| &mut cache.layers[i]);
+            x_nd = self.layer(i, x_nd, [b, t], place, keys_values);
+        }
+        self.normed(x_nd).reshape([b, t, d])
+    }
+
+    /// What the first layer reads, `[n, d]`.
+    pub(crate) fn embed(&self, inputs_bt: Tensor<2, Int>, place: &Place) -> Tensor<2> {
+        let [b, t] = inputs_bt.dims();
         let settings = &self.config;
         let embedded_nd = self.embedding.val().select(0, inputs_bt.reshape([b * t]));
         let mut x_nd = embedded_nd.cast(self.norm.val().dtype());
@@ -262,14 +279,25 @@ impl Decoder {
         if let Some(scale) = &self.embedding_norm {
             x_nd = settings.norm(x_nd, scale, self.embedding_norm_bias.as_ref());
         }
-        let d = x_nd.dims()[1];
-        for (i, layer) in self.layers.iter().enumerate() {
-            let keys_values = cache.as_deref_mut().map(|cache| &mut cache.layers[i]);
-            x_nd = layer.forward(x_nd, [b, t], settings, settings.windows[i], place, keys_values);
-        }
-        settings
-            .norm(x_nd, &self.norm, self.norm_bias.as_ref())
-            .reshape([b, t, d])
+        x_nd
+    }
+
+    /// Layer `i` of the tokens of `[b, t]` positions: what it reads and gives is `[n, d]`.
+    pub(crate) fn layer(
+        &self,
+        i: usize,
+        x_nd: Tensor<2>,
+        sizes: [usize; 2],
+        place: &Place,
+        cache: Option<&mut KeysValues>,
+    ) -> Tensor<2> {
+        let settings = &self.config;
+        self.layers[i].forward(x_nd, sizes, settings, settings.windows[i], place, cache)
+    }
+
+    /// The final hidden states, `[n, d]`, of what the last layer gives.
+    pub(crate) fn normed(&self, x_nd: Tensor<2>) -> Tensor<2> {
+        self.config.norm(x_nd, &self.norm, self.norm_bias.as_ref())
     }
 }
 
@@ -286,9 +314,9 @@ mod tests {
 
     #[test]
     fn slopes_are_those_of_the_paper_also_between_powers_of_two() {
-        assert_eq!(alibi_slopes(2), [0.0625, 0.003_906_25]);
+        assert_eq!(*alibi_slopes(2), [0.0625, 0.003_906_25]);
         let twelve = alibi_slopes(12);
-        assert_eq!(twelve[..8], alibi_slopes(8));
+        assert_eq!(twelve[..8], *alibi_slopes(8));
         assert_eq!(twelve[8], (-0.5_f64).exp2());
         assert_eq!(twelve[11], (-3.5_f64).exp2());
     }

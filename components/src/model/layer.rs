@@ -6,6 +6,7 @@ use super::decoder::{Layer, Settings};
 use burn::module::Param;
 use burn::tensor::{Tensor, activation};
 use lyceum_kernels::{Mask, Pairing, Row, append, attention, gelu, rope, swiglu};
+use std::sync::Arc;
 
 /// Where the tokens of a pass stand.
 pub(crate) struct Place {
@@ -14,7 +15,7 @@ pub(crate) struct Place {
     /// The positions: of one sequence for all, or of every sequence.
     pub(crate) places: Vec<i64>,
     /// Which keys each sequence sees, where it is not all up to its own.
-    pub(crate) rows: Option<Vec<Row>>,
+    pub(crate) rows: Option<Arc<[Row]>>,
     /// Rows are few, and none's bytes may depend on the others.
     pub(crate) few: bool,
 }

@@ -35,4 +35,4 @@ pub use nll::token_nll;
 pub use rotary::Rotary;
 pub use spec::ModelSpec;
 pub use stored::{INDEX as WEIGHTS_INDEX, LONGEST_INDEX as LONGEST_WEIGHTS_INDEX, SINGLE as WEIGHTS, shards};
-pub(crate) use tensors::{read_tensors, write_tensors};
+pub(crate) use tensors::{Flat, read_tensors, write_flat};

@@ -1,23 +1,73 @@
 //! Named tensors in safetensors files.
 
 use crate::{Error, Result, disk};
-use burn::tensor::{DType, TensorData};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use burn::tensor::{DType, Tensor, TensorData};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
+
+/// A tensor on its device, flat, and the shape it has; its values come to the host while they are written, and no longer.
+#[derive(Debug, Clone)]
+pub(crate) struct Flat {
+    shape: Vec<usize>,
+    values: Tensor<1>,
+}
+
+impl Flat {
+    pub(crate) fn of<const D: usize>(tensor: Tensor<D>) -> Self {
+        let shape = tensor.dims().to_vec();
+        let size: usize = shape.iter().product();
+        let values = tensor.without_autodiff().reshape([size]);
+        Self { shape, values }
+    }
+
+    /// Number of elements.
+    pub(crate) fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+impl View for &Flat {
+    fn dtype(&self) -> Dtype {
+        stored(self.values.dtype())
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Owned(self.values.clone().into_data().as_bytes().to_vec())
+    }
+    fn data_len(&self) -> usize {
+        self.len() * self.values.dtype().size()
+    }
+}
+
+/// How a type of floats is named in files.
+fn stored(dtype: DType) -> Dtype {
+    match dtype {
+        DType::F64 => Dtype::F64,
+        DType::F16 => Dtype::F16,
+        DType::BF16 => Dtype::BF16,
+        _ => Dtype::F32,
+    }
+}
 
 /// Writes named tensors (of floats). The bytes depend on nothing but names and values.
 pub(crate) fn write_tensors(file: &Path, tensors: &BTreeMap<String, TensorData>) -> Result<()> {
     let views = tensors.iter().map(|(name, data)| {
-        let dtype = match data.dtype() {
-            DType::F64 => Dtype::F64,
-            DType::F16 => Dtype::F16,
-            DType::BF16 => Dtype::BF16,
-            _ => Dtype::F32,
-        };
-        let view = TensorView::new(dtype, data.shape().to_vec(), data.as_bytes());
-        (name.as_str(), view.expect("the bytes of a tensor fit its shape"))
+        let view = TensorView::new(stored(data.dtype()), data.shape().to_vec(), data.as_bytes());
+        (name, view.expect("the bytes of a tensor fit its shape"))
     });
+    write(file, views)
+}
+
+/// Writes named tensors that lie on a device, one after the other. The bytes are those of [`write_tensors`].
+pub(crate) fn write_flat(file: &Path, tensors: &BTreeMap<String, Flat>) -> Result<()> {
+    write(file, tensors)
+}
+
+fn write<'a, V: View>(file: &Path, views: impl IntoIterator<Item = (&'a String, V)>) -> Result<()> {
     // Some versions of transformers refuse files that do not say for which framework their layout is.
     let format = [("format".to_owned(), "pt".to_owned())].into();
     let written = disk::write_by(file, || safetensors::serialize_to_file(views, Some(format), file));

@@ -7,7 +7,7 @@ use super::curve::{self, Point};
 use super::optimizer::Optimizer;
 use crate::context::make_folder;
 use crate::format::newer_format;
-use crate::model::{Decoder, read_tensors, write_tensors};
+use crate::model::{Decoder, Flat, read_tensors, write_flat};
 use crate::{Error, Result, disk};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
@@ -56,10 +56,8 @@ pub(crate) fn save(
     let attempt = scratch.join("attempt");
     remove(&attempt)?;
     make_folder(&attempt)?;
-    let mut weights = Collect::default();
-    decoder.clone().valid().visit(&mut weights);
-    write_tensors(&attempt.join("model.safetensors"), &weights.tensors)?;
-    write_tensors(&attempt.join("optimizer.safetensors"), &optimizer.state())?;
+    write_flat(&attempt.join("model.safetensors"), &weights(decoder))?;
+    write_flat(&attempt.join("optimizer.safetensors"), &optimizer.state())?;
     curve::write(&attempt.join("curve.parquet"), points)?;
     let state = attempt.join("position.json");
     let text = serde_json::to_vec(&State {
@@ -91,7 +89,8 @@ pub(crate) fn save(
 /// Puts the newest checkpoint into `decoder` and `optimizer`, and gives its position and curve; the beginning if there is none.
 ///
 /// # Errors
-/// `bad_checkpoint` if it does not fit the model.
+/// `bad_checkpoint` if it is not that of this model: weights are missing, of another shape or not the model's, or moments
+/// are; `bad_safetensors` for a damaged file.
 pub(crate) fn restore(
     scratch: &Path,
     decoder: Decoder,
@@ -120,8 +119,17 @@ pub(crate) fn restore(
     if let Some(path) = fill.missing {
         return Err(bad(format!("it has no weights that fit `{path}`")));
     }
+    if let Some(path) = fill.tensors.keys().next() {
+        return Err(bad(format!(
+            "it has weights `{path}`, which the model does not have"
+        )));
+    }
     let state = read_tensors(&folder.join("optimizer.safetensors"))?;
-    optimizer.restore(position.step, state, &decoder.embedding.val());
+    let weights = weights(&decoder).into_iter();
+    let sizes: BTreeMap<String, usize> = weights.map(|(path, weight)| (path, weight.len())).collect();
+    optimizer
+        .restore(position.step, state, &sizes, &decoder.embedding.val())
+        .map_err(bad)?;
     let points = curve::read(&folder.join("curve.parquet"))?;
     Ok((decoder, position, points))
 }
@@ -155,11 +163,18 @@ fn sync(path: &Path) -> Result<()> {
     disk::sync(path).map_err(Error::io("cannot sync", path))
 }
 
+/// A model's weights by path.
+fn weights(decoder: &Decoder) -> BTreeMap<String, Flat> {
+    let mut weights = Collect::default();
+    decoder.visit(&mut weights);
+    weights.tensors
+}
+
 /// Collects a module's parameters by path.
 #[derive(Default)]
 struct Collect {
     path: Vec<String>,
-    tensors: BTreeMap<String, TensorData>,
+    tensors: BTreeMap<String, Flat>,
 }
 
 impl ModuleVisitor for Collect {
@@ -170,7 +185,7 @@ impl ModuleVisitor for Collect {
         self.path.pop();
     }
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.tensors.insert(self.path.join("."), param.val().into_data());
+        self.tensors.insert(self.path.join("."), Flat::of(param.val()));
     }
 }
 

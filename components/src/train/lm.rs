@@ -3,14 +3,16 @@
 use super::adapter::train;
 use super::budget::{self, BlockCost};
 use super::curve;
+use super::memory::peak_memory;
 use super::optimizer::{AdamWSettings, Optimizer};
 use super::params::{Budget, LmParams, ModelChoice};
+use super::recompute::Recompute;
 use super::schedule::Schedule;
 use super::source::PackedTokens;
 use super::strategy::Composition;
 use super::weighting::ItemWeights;
-use crate::component::{Problem, main_output};
-use crate::flops::{forward_flops, training_flops};
+use crate::component::{Choice, Problem, main_output};
+use crate::flops::{forward_flops, layers_flops, training_flops};
 use crate::model::{self, Decoder, ModelConfig, ModelDetails, save};
 use crate::tokens::{Blocks, check_block};
 use crate::{Component, Context, Error, Estimate, Kind, Output, Result, Seeding, Size, Sizes};
@@ -85,6 +87,7 @@ optim = { lr = 1e-3, batch_size = 16, budget = { tokens = 100_000 } }
             accumulate: optim.accumulate,
             batch_size: optim.batch_size,
             checkpoint_every: params.checkpoint_every,
+            recompute: params.recompute,
             evaluation,
             early_stopping: params.early_stopping.clone(),
             tokens_a_step: mean.tokens * blocks_a_step,
@@ -111,9 +114,12 @@ optim = { lr = 1e-3, batch_size = 16, budget = { tokens = 100_000 } }
         let folder = context.output("")?;
         curve::write(&folder.join("metrics.parquet"), &outcome.points)?;
         save(&folder, &decoder, &start.config, &details, &start.tokenizer)?;
-        context
-            .services
-            .cost(outcome.position.tokens, outcome.position.flops);
+        let flops = outcome.position.flops;
+        context.services.cost(outcome.position.tokens, flops);
+        let share = recomputed_share(&start.config, mean.tokens as usize, params.recompute);
+        if share > 0.0 {
+            context.services.measure("recomputed_flops", share * flops);
+        }
         Ok(())
     }
 }
@@ -202,6 +208,14 @@ fn evaluation(
     Ok(Some((other, evaluation.every)))
 }
 
+/// FLOPs that are done again, as a share of the training's.
+fn recomputed_share(config: &ModelConfig, width: usize, recompute: Recompute) -> f64 {
+    match recompute {
+        Recompute::None => 0.0,
+        Recompute::Block => layers_flops(config, width) / training_flops(config, width).max(1.0),
+    }
+}
+
 /// FLOPs, tokens and memory as far as the sizes of the inputs tell.
 fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
     let data = sizes.of(params.data.as_str());
@@ -233,9 +247,20 @@ fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
     };
     let parameters = config.parameters() as f64;
     let element = 4.0;
-    // Weights, gradients, two moments and one working copy; activations of some twenty values a token, width and layer.
-    let activations =
-        (optim.batch_size * config.num_hidden_layers * config.hidden_size) as f64 * width * 20.0;
+    let memory = |recompute| {
+        let tokens = width * optim.batch_size as f64;
+        peak_memory(&config, tokens, optim.accumulate, recompute)
+    };
+    let recomputed = |recompute| flops * recomputed_share(&config, width as usize, recompute);
+    let (other, name) = match params.recompute {
+        Recompute::None => (Recompute::Block, "block"),
+        Recompute::Block => (Recompute::None, "none"),
+    };
+    let choice = Choice {
+        setting: format!("recompute = \"{name}\""),
+        memory: memory(other),
+        recomputed: recomputed(other),
+    };
     let size = Size {
         items: 1.0,
         bytes: parameters * element,
@@ -249,11 +274,16 @@ fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
         flops,
         ..Size::default()
     };
-    let memory = element * (5.0 * parameters + activations);
     Estimate {
         outputs: [(String::new(), size)].into(),
         flops,
-        memory,
+        memory: memory(params.recompute),
+        recomputed: recomputed(params.recompute),
+        // A choice that would make no difference is none.
+        choices: Some(choice)
+            .filter(|choice| (choice.memory / memory(params.recompute) - 1.0).abs() > 0.05)
+            .into_iter()
+            .collect(),
         // A checkpoint is the weights and two moments; the last one goes when the next one stands.
         scratch: 2.0 * 3.0 * element * parameters,
     }

@@ -1,5 +1,6 @@
 //! AdamW over a module, its state keyed by parameter path, with clipping by the norm of the whole gradient.
 
+use crate::model::Flat;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
@@ -83,31 +84,57 @@ impl Optimizer {
     }
 
     /// The moments as named tensors: `<path>.first` and `<path>.second`.
-    pub(crate) fn state(&self) -> BTreeMap<String, TensorData> {
-        let named = |(path, [first, second]): (&String, &[Tensor<1>; 2])| {
-            [("first", first), ("second", second)]
-                .map(|(which, moment)| (format!("{path}.{which}"), moment.clone().into_data()))
+    pub(crate) fn state(&self) -> BTreeMap<String, Flat> {
+        let named = |(path, moments): (&String, &[Tensor<1>; 2])| {
+            let [first, second] = moments.each_ref().map(|moment| Flat::of(moment.clone()));
+            [
+                (format!("{path}.first"), first),
+                (format!("{path}.second"), second),
+            ]
         };
         self.moments.iter().flat_map(named).collect()
     }
 
-    /// Restores the state written by [`Self::state`]. Moments that are not there stay fresh.
-    pub(crate) fn restore(&mut self, steps: u64, mut state: BTreeMap<String, TensorData>, like: &Tensor<2>) {
-        self.steps = steps;
+    /// Restores the state written by [`Self::state`], for parameters with these numbers of elements. Moments that are not
+    /// there stay fresh.
+    ///
+    /// # Errors
+    /// What does not fit: moments of a parameter that there is not, one without the other, another number of elements.
+    pub(crate) fn restore(
+        &mut self,
+        steps: u64,
+        mut state: BTreeMap<String, TensorData>,
+        sizes: &BTreeMap<String, usize>,
+        like: &Tensor<2>,
+    ) -> Result<(), String> {
         let options =
             || TensorCreationOptions::new(like.device().without_autodiff()).with_dtype(like.dtype());
-        let paths: Vec<String> = state
-            .keys()
-            .filter_map(|name| name.strip_suffix(".first"))
-            .map(str::to_owned)
-            .collect();
-        for path in paths {
-            let mut take = |which: &str| state.remove(&format!("{path}.{which}"));
-            if let (Some(first), Some(second)) = (take("first"), take("second")) {
-                let moments = [first, second].map(|data| Tensor::from_data(data, options()));
-                self.moments.insert(path, moments);
+        let mut moments = BTreeMap::new();
+        for (path, &size) in sizes {
+            let both = ["first", "second"].map(|which| state.remove(&format!("{path}.{which}")));
+            let both = match both {
+                [Some(first), Some(second)] => [first, second],
+                [None, None] => continue,
+                _ => return Err(format!("it has only one moment of `{path}`")),
+            };
+            for moment in &both {
+                let found = moment.shape().as_slice();
+                if found != [size] {
+                    return Err(format!(
+                        "it has moments of shape {found:?} for the {size} elements of `{path}`"
+                    ));
+                }
             }
+            moments.insert(
+                path.clone(),
+                both.map(|moment| Tensor::from_data(moment, options())),
+            );
         }
+        if let Some(name) = state.keys().next() {
+            return Err(format!("it has moments `{name}` of no parameter of the model"));
+        }
+        (self.steps, self.moments) = (steps, moments);
+        Ok(())
     }
 }
 

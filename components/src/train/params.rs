@@ -1,5 +1,6 @@
 //! What a user may say about a training.
 
+use super::recompute::Recompute;
 use super::schedule::ScheduleKind;
 use super::terms::TermParams;
 use crate::Ref;
@@ -36,6 +37,11 @@ pub struct LmParams {
     #[serde(default = "default_checkpoint")]
     #[schemars(range(min = 1), extend("x-unit" = "steps", "x-runtime" = true))]
     pub checkpoint_every: u64,
+    /// What is worked out again for the gradients instead of being kept: with `block` all that is inside a layer, for less
+    /// memory and more time (`lyceum plan` tells both). It changes no bytes and makes nothing new.
+    #[serde(default)]
+    #[schemars(extend("x-runtime" = true))]
+    pub recompute: Recompute,
 }
 
 fn default_objective() -> Vec<TermParams> {

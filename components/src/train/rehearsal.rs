@@ -1,6 +1,7 @@
 //! Training and scoring a random model on random tokens, to see how fast this machine is.
 
 use super::optimizer::{AdamWSettings, Optimizer};
+use super::recompute::Recompute;
 use super::step::TrainBatch;
 use super::terms::TermParams;
 use crate::Precision;
@@ -60,9 +61,17 @@ impl Rehearsal {
                 weights: batch.mask.iter().map(|mask| mask / tokens).collect(),
                 batch,
                 terms: Arc::new(vec![TermParams::CrossEntropy { weight: 1.0 }.build()]),
+                recompute: Recompute::None,
             },
             device: device.clone(),
         }
+    }
+
+    /// The same, with this worked out again in training instead of being kept.
+    #[must_use]
+    pub fn recompute(mut self, recompute: Recompute) -> Self {
+        self.pass.recompute = recompute;
+        self
     }
 
     /// Tokens of a step.

@@ -1,5 +1,6 @@
 //! One forward and backward pass, in burn-train's terms.
 
+use super::recompute::{self, Recompute};
 use super::terms::{Pass, Term};
 use crate::model::{Decoder, token_nll};
 use crate::tokens::Batch;
@@ -18,6 +19,8 @@ pub struct TrainBatch {
     pub(crate) weights: Vec<f32>,
     /// The terms of the loss.
     pub(crate) terms: Arc<Vec<Box<dyn Term>>>,
+    /// What is worked out again instead of being kept.
+    pub(crate) recompute: Recompute,
 }
 
 /// What a pass leaves: its share of the step's loss; or, in evaluation, the summed loss and the number of tokens.
@@ -48,32 +51,37 @@ impl TrainStep for Decoder {
             Tensor::<1, Int>::from_data(TensorData::new(item.batch.labels, [rows * width]), &device);
         let weights_n =
             Tensor::<1>::from_data(TensorData::new(item.weights, [rows * width]), &device).cast(dtype);
-        let hidden_btd = self.hidden(inputs_bt);
-        let d = hidden_btd.dims()[2];
-        let hidden_nd = hidden_btd.reshape([rows * width, d]);
-        let pass = Pass {
-            hidden_nd,
-            head_vd: self.head(),
-            head_bias_v: self.head_bias(),
-            labels_n,
-            weights_n,
-            products: self.products(),
+        let loss = |hidden_nd: Tensor<2>| {
+            let pass = Pass {
+                hidden_nd,
+                head_vd: self.head(),
+                head_bias_v: self.head_bias(),
+                labels_n,
+                weights_n,
+                products: self.products(),
+            };
+            let losses = item.terms.iter().map(|term| term.loss(&pass));
+            losses
+                .reduce(|sum, loss| sum + loss)
+                .expect("the schema demands at least one term")
         };
-        let loss = item
-            .terms
-            .iter()
-            .map(|term| term.loss(&pass))
-            .reduce(|sum, loss| sum + loss)
-            .expect("the schema demands at least one term");
+        let (loss, grads) = match item.recompute {
+            Recompute::None => {
+                let hidden_btd = self.hidden(inputs_bt);
+                let d = hidden_btd.dims()[2];
+                let loss = loss(hidden_btd.reshape([rows * width, d]));
+                let value = loss.clone().without_autodiff();
+                (value, GradientsParams::from_grads(loss.backward(), self))
+            }
+            Recompute::Block => recompute::gradients(self, inputs_bt, loss),
+        };
         let value = loss
-            .clone()
             .into_data()
             .convert::<f64>()
             .try_into_vec::<f64>()
             .expect("converted to f64")[0];
-        let gradients = GradientsParams::from_grads(loss.backward(), self);
         TrainOutput {
-            grads: gradients,
+            grads,
             item: PassOutput { loss: value, tokens },
         }
     }

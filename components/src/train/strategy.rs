@@ -4,6 +4,7 @@ use super::checkpoint::{self, Position};
 use super::curve::Point;
 use super::optimizer::Optimizer;
 use super::params::EarlyStopping;
+use super::recompute::Recompute;
 use super::schedule::Schedule;
 use super::source::{BatchSource, HostBatch};
 use super::step::TrainBatch;
@@ -34,6 +35,7 @@ pub(crate) struct Composition {
     pub(crate) accumulate: usize,
     pub(crate) batch_size: usize,
     pub(crate) checkpoint_every: u64,
+    pub(crate) recompute: Recompute,
     pub(crate) evaluation: Option<(Blocks, u64)>,
     pub(crate) early_stopping: Option<EarlyStopping>,
     /// Tokens of an average step, for the bar.
@@ -154,6 +156,7 @@ impl StepStrategy {
             config,
             schedule,
             accumulate,
+            recompute,
             ..
         } = &self.composition;
         let passes = *accumulate as u64;
@@ -183,6 +186,7 @@ impl StepStrategy {
                 batch: batch.batch.clone(),
                 weights: scaled,
                 terms: terms.clone(),
+                recompute: *recompute,
             };
             let output = TrainStep::step(&model, pass);
             loss += output.item.loss;

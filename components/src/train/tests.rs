@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+mod checkpoints;
+mod recompute;
+
 /// Blocks of different lengths, so that a mean over tokens is no mean over blocks.
 const BLOCKS: [BlockOf<'static>; 5] = [
     (&[3, 4, 5, 6, 7, 8, 0], &[(0, 7)]),

@@ -1,5 +1,7 @@
 //! The fused body of attention.
 
+use std::sync::Arc;
+
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
@@ -20,7 +22,7 @@ pub(crate) struct Attention {
     /// Which keys are seen, and what is added to their scores.
     pub(crate) mask: Mask,
     /// Where each query sequence stands.
-    pub(crate) rows: Vec<Row>,
+    pub(crate) rows: Arc<[Row]>,
 }
 
 /// Sizes and strides of one call.

@@ -1,19 +1,21 @@
 //! Which keys a query sees.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 
-/// Which keys each query sees, and what is added to its scores. The default is plain causal attention.
+/// Which keys each query sees, and what is added to its scores. The default is plain causal attention. A clone costs nothing:
+/// every layer of every token takes one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Mask {
     /// A query sees at most this many keys, its own included (a sliding window, Jiang et al. 2023).
     pub window: Option<usize>,
     /// One a query head: `slope · (key position − query position)` is added to its scores (ALiBi, Press et al. 2022).
-    pub slopes: Option<Vec<f64>>,
+    pub slopes: Option<Arc<[f64]>>,
     /// One a query sequence. None: query sequence `b` reads key sequence `b`, all its keys, and its last query stands at
     /// the last key.
-    pub rows: Option<Vec<Row>>,
+    pub rows: Option<Arc<[Row]>>,
 }
 
 /// Where a query sequence stands among the keys: its query `i` is at position `past + i` and sees keys
@@ -30,7 +32,7 @@ pub struct Row {
 
 impl Mask {
     /// The rows of `b` sequences of `t` queries over keys of shape `[c, s, …]`.
-    pub(super) fn rows(&self, [b, t]: [usize; 2], [c, s]: [usize; 2]) -> Vec<Row> {
+    pub(super) fn rows(&self, [b, t]: [usize; 2], [c, s]: [usize; 2]) -> Arc<[Row]> {
         let Some(rows) = &self.rows else {
             assert_eq!(b, c, "queries and keys agree in their number of sequences");
             assert!(t <= s, "every query has its key");
@@ -38,7 +40,7 @@ impl Mask {
             return (0..b).map(|row| Row { row, first, past }).collect();
         };
         assert_eq!(rows.len(), b, "one row for each query sequence");
-        for row in rows {
+        for row in rows.iter() {
             assert!(row.row < c, "row {} is one of {c} key sequences", row.row);
             assert!(
                 row.past + t <= s,

@@ -1,5 +1,6 @@
 use super::*;
 use burn::tensor::DType;
+use std::sync::Arc;
 
 use crate::testing::{assert_close, check, host, on_every_level, tensor, values};
 
@@ -64,7 +65,7 @@ fn equal_keys_average_the_values_seen() {
 
 /// Every way to mask, for `h` heads and two query sequences of `t` over three key sequences of `s`.
 fn masks([t, s, h]: [usize; 3]) -> Vec<Mask> {
-    let slopes: Vec<f64> = (0..h).map(|head| 0.5 / (head + 1) as f64).collect();
+    let slopes: Arc<[f64]> = (0..h).map(|head| 0.5 / (head + 1) as f64).collect();
     let [first, second] = [
         Row {
             row: 2,
@@ -95,7 +96,7 @@ fn masks([t, s, h]: [usize; 3]) -> Vec<Mask> {
                 masks.push(Mask {
                     window,
                     slopes,
-                    rows: Some(rows.to_vec()),
+                    rows: Some(rows.into()),
                 });
             }
         }
@@ -129,7 +130,7 @@ fn a_window_and_slopes_follow_their_definition() {
         [&[1.0; 6], &[0.0; 6], &v[..]].map(|x: &[f64]| tensor(x, [1, 6, 1, 1], DType::F32, false));
     let mask = Mask {
         window: Some(2),
-        slopes: Some(vec![2.0_f64.ln()]),
+        slopes: Some([2.0_f64.ln()].into()),
         rows: None,
     };
     // Of two keys the nearer one weighs twice as much.
@@ -162,7 +163,7 @@ fn a_decoded_row_keeps_its_bytes_beside_others() {
         let run = |q: &[f64], rows: &[Row]| {
             let q = tensor(q, [rows.len(), 1, h, d], DType::F32, false);
             let mask = Mask {
-                rows: Some(rows.to_vec()),
+                rows: Some(rows.into()),
                 ..Mask::default()
             };
             host(attention(q, k.clone(), v.clone(), 0.1, &mask))

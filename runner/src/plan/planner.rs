@@ -26,8 +26,8 @@ pub struct Planner<'a> {
     /// Everything that was made, by component.
     made: BTreeMap<&'static str, Vec<Manifest>>,
     recent: OnceCell<Vec<RunRecord>>,
-    /// By component and key: an estimate is a function of what was asked for.
-    estimates: BTreeMap<(&'static str, String), Estimate>,
+    /// By component and key, with the parameters they are of: some of those are no part of the key, but of the costs.
+    estimates: BTreeMap<(&'static str, String), (Value, Estimate)>,
     explain: bool,
 }
 
@@ -82,11 +82,15 @@ impl<'a> Planner<'a> {
                 None if !self.explain => Vec::new(),
                 None => self.reasons(resolved, step, &key, &request, &new_inputs),
             };
-            let known = self.estimates.get(&(name, key.clone())).cloned();
+            let known = self.estimates.get(&(name, key.clone()));
+            let known = known.filter(|(params, _)| *params == step.params);
+            let known = known.map(|(_, estimate)| estimate.clone());
+            let again = known.is_some();
             let estimate = estimate(step, &key, cached.as_ref(), self.store, &mut sizes, known);
-            self.estimates
-                .entry((name, key.clone()))
-                .or_insert_with(|| estimate.clone());
+            if !again {
+                let of = (step.params.clone(), estimate.clone());
+                self.estimates.insert((name, key.clone()), of);
+            }
             for output in &step.outputs {
                 let dot = if output.name.is_empty() { "" } else { "." };
                 let text = format!("@{}{dot}{}", step.id, output.name);

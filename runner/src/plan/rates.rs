@@ -23,7 +23,9 @@ impl Rates {
                 .filter(|step| !step.cached && step.error.is_none())
             {
                 let (flops, seconds) = sums.entry(&step.component).or_default();
-                *flops += step.flops;
+                // What was done again took time too.
+                let again = step.measures.get("recomputed_flops");
+                *flops += step.flops + again.copied().unwrap_or_default();
                 *seconds += step.wall_seconds;
             }
             for (component, (flops, seconds)) in sums {
@@ -35,7 +37,7 @@ impl Rates {
         Self(rates)
     }
 
-    /// Seconds that `flops` of a component would take, and whether that rests on a measurement.
+    /// Seconds that `flops` of a component would take, those done again included, and whether that rests on a measurement.
     pub fn seconds(&self, component: &str, flops: f64) -> (f64, bool) {
         match self.0.get(component) {
             Some(rate) => (flops / rate, true),
@@ -96,5 +98,13 @@ mod tests {
             Rates::of(&runs, "cuda:0", "this").seconds("train.lm", ASSUMED),
             (1.0, false)
         );
+    }
+
+    #[test]
+    fn what_was_done_again_belongs_to_the_rate() {
+        let mut run = run("this", &[("train.lm", false, 30.0, 2.0)]);
+        run.steps[0].measures.insert("recomputed_flops".into(), 10.0);
+        let rates = Rates::of(&[run], "cpu", "this");
+        assert_eq!(rates.seconds("train.lm", 40.0), (2.0, true));
     }
 }

@@ -4,6 +4,7 @@ use super::base::{Plan, Planned};
 use super::rates::Rates;
 use super::space::needed_space;
 use crate::units::{bytes, duration, number};
+use lyceum_components::{Choice, Estimate};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -27,11 +28,8 @@ pub fn to_text(plan: &Plan, device_class: &str, rates: &Rates) -> String {
         let (id, component) = (&planned.step.id, planned.step.component.name);
         let flops = planned.estimate.flops;
         let cost = if planned.cached.is_none() && flops > 0.0 {
-            format!(
-                "  {} FLOPs, about {}",
-                number(flops),
-                duration(rates.seconds(component, flops).0)
-            )
+            let seconds = seconds(planned, rates).0;
+            format!("  {} FLOPs, about {}", number(flops), duration(seconds))
         } else {
             String::new()
         };
@@ -42,6 +40,18 @@ pub fn to_text(plan: &Plan, device_class: &str, rates: &Rates) -> String {
         line(format_args!("{state}  {id:width$}  {component}{cost}{pieces}\n"));
         for reason in &planned.why {
             line(format_args!("        {:width$}  because {reason}\n", ""));
+        }
+        if planned.cached.is_none() && flops > 0.0 {
+            for choice in &planned.estimate.choices {
+                line(format_args!(
+                    "        {:width$}  memory {}; with `{}` {}, about {}\n",
+                    "",
+                    bytes(planned.estimate.memory),
+                    choice.setting,
+                    bytes(choice.memory),
+                    duration(rates.seconds(component, flops + choice.recomputed).0)
+                ));
+            }
         }
         if let Some(other) = other_device(planned, device_class) {
             line(format_args!(
@@ -58,7 +68,7 @@ pub fn to_text(plan: &Plan, device_class: &str, rates: &Rates) -> String {
         .fold(0.0, f64::max);
     let (seconds, measured) = new
         .iter()
-        .map(|planned| rates.seconds(planned.step.component.name, planned.estimate.flops))
+        .map(|planned| seconds(planned, rates))
         .filter(|(seconds, _)| *seconds > 0.0)
         .fold((0.0, true), |sum, one| (sum.0 + one.0, sum.1 && one.1));
     let basis = if measured {
@@ -78,6 +88,14 @@ pub fn to_text(plan: &Plan, device_class: &str, rates: &Rates) -> String {
     out
 }
 
+/// Seconds that a step would take, and whether that rests on a measurement.
+fn seconds(planned: &Planned, rates: &Rates) -> (f64, bool) {
+    let Estimate {
+        flops, recomputed, ..
+    } = planned.estimate;
+    rates.seconds(planned.step.component.name, flops + recomputed)
+}
+
 fn other_device<'a>(planned: &'a Planned, device_class: &str) -> Option<&'a str> {
     let made = &planned.cached.as_ref()?.made_by.device;
     (planned.step.component.numeric && made != device_class).then_some(made)
@@ -87,19 +105,30 @@ fn other_device<'a>(planned: &'a Planned, device_class: &str) -> Option<&'a str>
 pub fn to_json(plan: &Plan, device_class: &str, rates: &Rates) -> Value {
     let step = |planned: &Planned| {
         let estimate = &planned.estimate;
-        let (seconds, measured) = rates.seconds(planned.step.component.name, estimate.flops);
+        let component = planned.step.component.name;
+        let (seconds, measured) = seconds(planned, rates);
+        let choice = |choice: &Choice| {
+            json!({
+                "setting": choice.setting,
+                "memory_bytes": choice.memory,
+                "recomputed_flops": choice.recomputed,
+                "seconds": rates.seconds(component, estimate.flops + choice.recomputed).0,
+            })
+        };
         json!({
             "id": planned.step.id,
-            "component": planned.step.component.name,
+            "component": component,
             "key": planned.key,
             "cached": planned.cached.is_some(),
             "why": planned.why,
             "inputs": planned.step.references.iter().map(|r| &r.text).collect::<Vec<_>>(),
             "shards": planned.step.shards,
             "flops": estimate.flops,
+            "recomputed_flops": estimate.recomputed,
             "seconds": seconds,
             "seconds_from_measured_rate": measured,
             "memory_bytes": estimate.memory,
+            "choices": estimate.choices.iter().map(choice).collect::<Vec<_>>(),
             "disk_bytes": estimate.outputs.values().map(|size| size.bytes).sum::<f64>(),
             "made_on_other_device": other_device(planned, device_class),
         })

@@ -68,6 +68,24 @@ fn a_changed_value_makes_its_dependents_new_and_nothing_else() {
 }
 
 #[test]
+fn working_out_again_changes_no_bytes_and_makes_nothing_new() {
+    let lab = lab();
+    let block = ["--set", "steps.model.recompute=block"];
+    lab.lyceum(&[&["run", "small.toml"], &block[..]].concat())
+        .exits(0);
+    assert_eq!(&lab.hashes(), undisturbed());
+    let shown = lab
+        .lyceum(&["show", "latest", "--format", "json"])
+        .exits(0)
+        .json();
+    let step = &shown["steps"][3];
+    let again = step["measures"]["recomputed_flops"].as_f64().expect("a number");
+    let flops = step["flops"].as_f64().expect("a number");
+    assert!(again > 0.0 && again < flops / 3.0, "{again} beside {flops}");
+    assert_eq!(lab.lyceum(&["run", "small.toml"]).exits(0).cached(), ALL);
+}
+
+#[test]
 fn the_resolved_spec_of_a_run_runs_as_it_is() {
     let lab = lab();
     lab.lyceum(&["run", "small.toml", "--set", "experiment.seed=3"])

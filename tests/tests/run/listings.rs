@@ -1,6 +1,7 @@
 //! What is said of plans and runs, for programs; stdout holds nothing else.
 
 use super::lab;
+use serde_json::Value;
 use std::fs;
 
 #[test]
@@ -56,6 +57,35 @@ fn plans_and_runs_can_be_read_by_programs() {
     let said = lab.lyceum(&["report", "latest"]).exits(0);
     assert_eq!((said.stdout.lines().count(), said.stderr.as_str()), (1, ""));
     assert_eq!(fs::read(&file).expect("a report"), first);
+}
+
+#[test]
+fn a_plan_tells_memory_and_time_of_both_ways_to_train() {
+    let lab = lab();
+    let deep = [
+        "plan",
+        "small.toml",
+        "--set",
+        "steps.model.model.num_hidden_layers=8",
+    ];
+    insta::assert_snapshot!(lab.lyceum(&deep).exits(0).stdout);
+    let again = ["--set", "steps.model.recompute=block"];
+    insta::assert_snapshot!(lab.lyceum(&[&deep[..], &again].concat()).exits(0).stdout);
+
+    let json = ["--format", "json"];
+    let [none, block] = [&[][..], &again].map(|more| {
+        let plan = lab.lyceum(&[&deep[..], &json, more].concat()).exits(0).json();
+        plan["steps"][3].clone()
+    });
+    let number = |value: &Value| value.as_f64().expect("a number");
+    for (one, other) in [(&none, &block), (&block, &none)] {
+        for name in ["memory_bytes", "recomputed_flops", "seconds"] {
+            assert_eq!(one["choices"][0][name], other[name], "{name}");
+        }
+    }
+    assert_eq!((&none["flops"], &none["key"]), (&block["flops"], &block["key"]));
+    assert!(number(&none["memory_bytes"]) > number(&block["memory_bytes"]));
+    assert!(number(&none["seconds"]) < number(&block["seconds"]));
 }
 
 #[test]
