@@ -42,7 +42,7 @@ mod weights;
 
 pub use adamw::{AdamW, adamw_step};
 pub use append::append;
-pub use attention::{Mask, Row, attention};
+pub use attention::{Mask, Relative, Rotation, Row, Segments, attention, self_attention};
 pub use cross_entropy::{CrossEntropy, linear_cross_entropy, linear_nll};
 pub use divergence::{Divergence, LinearDivergence, Teacher, linear_divergence};
 pub use exp::exponentials;

@@ -3,6 +3,9 @@ use burn::tensor::DType;
 
 use crate::testing::{assert_close, check, host, tensor, values};
 
+mod masks;
+mod packed;
+
 #[test]
 fn fused_equals_reference_and_differences() {
     // b, t, s, h, g, d: one element; odd; grouped; one key head; queries shorter than keys; several blocks.
@@ -13,6 +16,8 @@ fn fused_equals_reference_and_differences() {
         [1, 8, 8, 4, 1, 5],
         [2, 3, 11, 4, 2, 4],
         [1, 67, 150, 2, 1, 8],
+        [1, 130, 130, 1, 1, 33],
+        [1, 70, 70, 4, 1, 16],
     ] {
         let q = (values(1, b * t * h * d, 2.0), [b, t, h, d]);
         let k = (values(2, b * s * g * d, 2.0), [b, s, g, d]);
@@ -96,6 +101,7 @@ fn masks([t, s, h]: [usize; 3]) -> Vec<Mask> {
                     window,
                     slopes,
                     rows: Some(rows.to_vec()),
+                    ..Mask::default()
                 });
             }
         }
@@ -130,7 +136,7 @@ fn a_window_and_slopes_follow_their_definition() {
     let mask = Mask {
         window: Some(2),
         slopes: Some(vec![2.0_f64.ln()]),
-        rows: None,
+        ..Mask::default()
     };
     // Of two keys the nearer one weighs twice as much.
     let mixed: Vec<f64> = (0..6)
