@@ -41,7 +41,7 @@ impl Panels {
 
     /// Takes the transpose of a row-major matrix.
     pub(super) fn take_transposed(&mut self, data: &[f32], rows: usize) {
-        /// What stands in for the rows that the last panel lacks, a part at a time.
+        /// Rows of the result at a time.
         const PART: usize = 16;
         let columns = data.len() / rows.max(1);
         self.resize(rows, columns);
@@ -66,8 +66,8 @@ impl Panels {
             for (part, target) in target.chunks_mut(PART * LANES).enumerate() {
                 let sources = sources.map(|row| &row[part * PART..][..target.len() / LANES]);
                 for (i, target) in target.chunks_exact_mut(LANES).enumerate() {
-                    for lane in 0..LANES {
-                        target[lane] = sources[lane][i];
+                    for (value, row) in target.iter_mut().zip(&sources) {
+                        *value = row[i];
                     }
                 }
             }

@@ -45,7 +45,7 @@ fn packed_heads_take_every_mask() {
     let [b, t, h, g, d] = [2, 11, 4, 2, 6];
     let qkv = (values(1, b * t * (h + 2 * g) * d, 1.5), [b, t, h + 2 * g, d]);
     let table = (values(4, h * 8, 1.0), [1, 1, h, 8]);
-    let ids: Vec<u32> = (0..b * t).map(|i| (i % t > 3 + i / t) as u32).collect();
+    let ids: Vec<u32> = (0..b * t).map(|i| u32::from(i % t > 3 + i / t)).collect();
     let mut bias = values(5, b * t, 2.0);
     bias[3] = f64::NEG_INFINITY;
     // Left padding, as prompts of several lengths have it.
