@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, activation};
 use lyceum_kernels::{
-    AdamW, Divergence, Mask, Orientation, Pairing, Products, Projection, Row, Teacher, adamw_step, attention,
-    linear, linear_cross_entropy, linear_divergence, linear_nll, rms_norm, rope, row_linear, swiglu,
+    AdamW, Divergence, Mask, Orientation, Pairing, Products, Projection, Rotation, Row, Teacher, adamw_step,
+    attention, linear, linear_cross_entropy, linear_divergence, linear_nll, rms_norm, rope, row_linear,
+    self_attention, swiglu,
 };
 
 /// A small decoder's sizes.
@@ -37,7 +38,7 @@ fn time_rounds(name: &str, rounds: usize, mut work: impl FnMut()) {
         })
         .collect();
     times.sort_by(f64::total_cmp);
-    println!("{name:<28} {:>8.3} ms", times[rounds / 2]);
+    println!("{name:<50} {:>8.3} ms", times[rounds / 2]);
 }
 
 fn random<const N: usize>(shape: [usize; N], device: &Device) -> Tensor<N> {
@@ -119,6 +120,47 @@ fn decoding() {
     }
 }
 
+/// Attention of a training step, forward and with its backward pass: queries, keys and values as tensors of their own, and cut
+/// out of one product and rotated.
+fn training_attention() {
+    let plain = Device::flex();
+    for [b, t, h, g, d] in [[8, 256, 4, 4, 64], [4, 1024, 12, 12, 64], [4, 1024, 12, 3, 64]] {
+        let name = |what: &str| format!("{what}, {b} × {t}, {h} heads, {g} of keys");
+        let [q, k, v] = [h, g, g].map(|heads| random([b, t, heads, d], &plain));
+        let run = |x: [&Tensor<4>; 3]| {
+            let [q, k, v] = x.map(Clone::clone);
+            attention(q, k, v, 0.125, &Mask::default())
+        };
+        time(&name("attention"), || drop(run([&q, &k, &v])));
+        let [q, k, v] = [q, k, v].map(|x| x.autodiff().require_grad());
+        time(&name("  with backward"), || backward(run([&q, &k, &v])));
+        let angles = random([t, d / 2], &plain);
+        let (cos, sin) = (angles.clone().cos(), angles.sin());
+        let qkv = random([b, t, h + 2 * g, d], &plain);
+        let cut = |qkv: &Tensor<4>| {
+            let part = |first, count| qkv.clone().narrow(2, first, count);
+            let turned = |x| rope(x, cos.clone(), sin.clone(), Pairing::Halves);
+            let (q, k) = (turned(part(0, h)), turned(part(h, g)));
+            attention(q, k, part(h + g, g), 0.125, &Mask::default())
+        };
+        time(&name("cut and rotated"), || drop(cut(&qkv)));
+        let tracked = qkv.autodiff().require_grad();
+        time(&name("  with backward"), || backward(cut(&tracked)));
+        let whole = |qkv: &Tensor<4>| {
+            let rotation = Rotation {
+                cos_pr: cos.clone(),
+                sin_pr: sin.clone(),
+                pairing: Pairing::Halves,
+            };
+            self_attention(qkv.clone(), g, Some(rotation), 0.125, &Mask::default())
+        };
+        time(&name("self_attention"), || {
+            drop(whole(&tracked.clone().without_autodiff()))
+        });
+        time(&name("  with backward"), || backward(whole(&tracked)));
+    }
+}
+
 /// A teacher/student divergence over GPT-2's vocabulary, through both heads and with all logits in memory.
 fn divergence() {
     let [n, d, v] = [1024, 256, 50_257];
@@ -178,6 +220,7 @@ fn main() {
         ("decoding", decoding),
         ("divergence", divergence),
         ("products", products),
+        ("attention", training_attention),
         ("training", training),
     ] {
         if only.is_empty() || only.iter().any(|wanted| wanted == name) {

@@ -1,18 +1,36 @@
-//! Causal softmax attention with grouped key/value heads (Ainslie et al. 2023), a window, ALiBi and a cache of keys.
+//! Softmax attention with grouped key/value heads (Ainslie et al. 2023), a cache of keys, and what a [`Mask`] says: causal or
+//! full, windows, packed sequences, biases by key and by distance.
 
 use burn::backend::Dispatch;
-use burn::tensor::{Int, Tensor, TensorCreationOptions, TensorData, activation::softmax};
+use burn::tensor::{DType, Tensor};
 
 use crate::flex::{self, Differentiable};
+use crate::linear::widened;
+use crate::rope::Pairing;
 
+mod bias;
 mod decode;
 mod fused;
 mod mask;
+mod operands;
+mod panels;
+mod reference;
+mod room;
+mod rotary;
+mod sight;
+mod softmax;
 #[cfg(test)]
 mod tests;
+mod tiles;
+mod training;
 
-pub(crate) use fused::Attention;
-pub use mask::{Mask, Row};
+use bias::Distance;
+pub(crate) use fused::{Attention, SelfAttention};
+use mask::Buckets;
+pub use mask::{Mask, Relative, Row, Segments};
+pub use rotary::Rotation;
+use rotary::Turned;
+use sight::Sight;
 
 /// `softmax(scale · q kᵀ + bias) v` over the keys that `mask` shows to each query; by default query `i` of `t` sees keys
 /// `0 ..= s - t + i` (bottom-right aligned, so that a query shorter than its keys continues them). A query that sees no
@@ -31,73 +49,101 @@ pub fn attention(
     let ([b, t, h, d], [c, s, g, kd]) = (q_bthd.dims(), k_csgd.dims());
     assert_eq!(k_csgd.dims(), v_csgd.dims(), "keys and values have one shape");
     assert_eq!(d, kd, "queries and keys agree in width");
-    assert!(h % g == 0, "key/value heads divide the heads");
-    assert!(mask.window != Some(0), "a query sees its own key");
-    if let Some(slopes) = &mask.slopes {
-        assert_eq!(slopes.len(), h, "one slope for each query head");
-    }
-    let rows = mask.rows([b, t], [c, s]);
+    let attention = Attention::new(mask, scale, [b, t, h], [c, s, g]);
     if !flex::is_fused(&q_bthd) {
-        return reference(q_bthd, k_csgd, v_csgd, scale, mask, &rows);
+        return reference::reference(q_bthd, k_csgd, v_csgd, scale, mask, &attention.sight);
     }
+    let table = table(mask, &q_bthd);
     Tensor::from_dispatch(Dispatch::fused_attention(
         q_bthd.into_dispatch(),
         k_csgd.into_dispatch(),
         v_csgd.into_dispatch(),
-        Attention {
-            scale,
-            mask: mask.clone(),
-            rows,
+        table.into_dispatch(),
+        attention,
+    ))
+}
+
+/// [`attention`] of sequences over themselves, whose queries, keys and values lie in one tensor as they leave their one product:
+/// nothing is cut out and copied, and the gradient goes back as one. Queries and keys are rotated first where a rotation is
+/// given; `mask.rows` have nothing past.
+///
+/// # Shapes
+/// `qkv_bthd`: `[b, t, h + 2·groups, d]`, first the heads of queries, then of keys, then of values; the result is
+/// `[b, t, h, d]`.
+pub fn self_attention(
+    qkv_bthd: Tensor<4>,
+    groups: usize,
+    rotation: Option<Rotation>,
+    scale: f64,
+    mask: &Mask,
+) -> Tensor<4> {
+    let [b, t, heads, d] = qkv_bthd.dims();
+    assert!(heads > 2 * groups, "there are heads of queries, keys and values");
+    let h = heads - 2 * groups;
+    if !flex::is_fused(&qkv_bthd) {
+        let part = |first: usize, count: usize| qkv_bthd.clone().narrow(2, first, count);
+        let turned = |x_bthd: Tensor<4>| match rotation.clone() {
+            Some(rotation) => rotation.apply(x_bthd),
+            None => x_bthd,
+        };
+        let (q_bthd, k_btgd) = (turned(part(0, h)), turned(part(h, groups)));
+        return attention(q_bthd, k_btgd, part(h + groups, groups), scale, mask);
+    }
+    let turned = Turned {
+        pairs: rotation.as_ref().map_or(0, |rotation| rotation.pairs([b, t, d])),
+        pairing: rotation
+            .as_ref()
+            .map_or(Pairing::Halves, |rotation| rotation.pairing),
+    };
+    let table = table(mask, &qkv_bthd);
+    let [cos, sin] = match rotation {
+        Some(rotation) => [rotation.cos_pr, rotation.sin_pr].map(|x_pr| Some(x_pr.flatten::<1>(0, 1))),
+        None => [None, None],
+    }
+    .map(|angles| flex::or_empty(angles, &qkv_bthd));
+    Tensor::from_dispatch(Dispatch::fused_self_attention(
+        qkv_bthd.into_dispatch(),
+        table.into_dispatch(),
+        cos.into_dispatch(),
+        sin.into_dispatch(),
+        SelfAttention {
+            attention: Attention::new(mask, scale, [b, t, h], [b, t, groups]),
+            groups,
+            turned,
         },
     ))
 }
 
-/// The operation composed of burn's.
-pub(crate) fn reference(
-    q_bthd: Tensor<4>,
-    k_csgd: Tensor<4>,
-    v_csgd: Tensor<4>,
-    scale: f64,
-    mask: &Mask,
-    rows: &[Row],
-) -> Tensor<4> {
-    let [_, t, h, _] = q_bthd.dims();
-    let device = q_bthd.device().without_autodiff();
-    let options = TensorCreationOptions::new(device.clone()).with_dtype(q_bthd.dtype());
-    let q_bhtd = q_bthd.swap_dims(1, 2);
-    let s = rows.iter().map(|row| row.past + t).max().unwrap_or(0);
-    let [k_bhsd, v_bhsd] = [k_csgd, v_csgd].map(|x_csgd| {
-        let mut x_bsgd = x_csgd.narrow(1, 0, s);
-        if mask.rows.is_some() {
-            let indices: Vec<i64> = rows.iter().map(|row| row.row as i64).collect();
-            let count = indices.len();
-            let indices_b = Tensor::<1, Int>::from_data(TensorData::new(indices, [count]), &device);
-            x_bsgd = x_bsgd.select(0, indices_b);
-        }
-        repeat_heads(x_bsgd.swap_dims(1, 2), h)
-    });
-    let mut scores_bhts = q_bhtd.matmul(k_bhsd.swap_dims(2, 3)) * scale;
-    if let Some(slopes) = &mask.slopes {
-        let distances_b1ts = Tensor::<4>::from_data(mask::distances(rows, [t, s]), options.clone());
-        let slopes_1h11 = Tensor::<4>::from_data(TensorData::new(slopes.to_vec(), [1, h, 1, 1]), options);
-        scores_bhts = scores_bhts + distances_b1ts * slopes_1h11;
-    }
-    let scores_bhts = scores_bhts.mask_fill(mask.hidden(rows, [t, s], &device), f32::NEG_INFINITY);
-    let mut values_bhtd = softmax(scores_bhts, 3).matmul(v_bhsd);
-    if let Some(blind_b1t1) = mask.blind(rows, t, &device) {
-        values_bhtd = values_bhtd.mask_fill(blind_b1t1, 0.0);
-    }
-    values_bhtd.swap_dims(1, 2)
+/// The table of learned biases in one line; none is an empty one.
+fn table(mask: &Mask, x: &Tensor<4>) -> Tensor<1> {
+    let relative = mask.relative.as_ref();
+    let table = relative.map(|relative| widened(relative.table_hn.clone(), DType::F32).flatten(0, 1));
+    flex::or_empty(table, x)
 }
 
-/// `[b, g, s, d]` with every head repeated so that there are `h`.
-fn repeat_heads(x_bgsd: Tensor<4>, h: usize) -> Tensor<4> {
-    let [b, g, s, d] = x_bgsd.dims();
-    if g == h {
-        return x_bgsd;
+impl Attention {
+    /// That of `b` sequences of `t` queries with `h` heads over `c` of `s` keys with `g`.
+    fn new(mask: &Mask, scale: f64, [b, t, h]: [usize; 3], [c, s, g]: [usize; 3]) -> Self {
+        assert!(g > 0 && h % g == 0, "key/value heads divide the heads");
+        if let Some(slopes) = &mask.slopes {
+            assert_eq!(slopes.len(), h, "one slope for each query head");
+        }
+        if let Some(relative) = &mask.relative {
+            assert_eq!(
+                relative.table_hn.dims()[0],
+                h,
+                "one row of biases for each query head"
+            );
+        }
+        let distance = Distance {
+            slopes: mask.slopes.clone().unwrap_or_default(),
+            buckets: Buckets::of(mask),
+        };
+        Self {
+            scale,
+            sight: Sight::new(mask, [b, t], [c, s]),
+            distance,
+            cached: mask.rows.is_some(),
+        }
     }
-    x_bgsd
-        .reshape([b, g, 1, s, d])
-        .repeat_dim(2, h / g)
-        .reshape([b, h, s, d])
 }

@@ -44,7 +44,7 @@ mod weights;
 
 pub use adamw::{AdamW, adamw_step};
 pub use append::append;
-pub use attention::{Mask, Row, attention};
+pub use attention::{Mask, Relative, Rotation, Row, Segments, attention, self_attention};
 pub use bodies::{Body, bodies};
 pub use cross_entropy::{CrossEntropy, Likelihoods, linear_cross_entropy, linear_likelihoods, linear_nll};
 pub use divergence::{Divergence, LinearDivergence, Teacher, linear_divergence};

@@ -1,4 +1,4 @@
-//! Strided matrices, and products of small ones on one thread (`product` has those of large ones).
+//! Strided matrices, and outputs that several tasks write.
 
 /// A strided matrix inside a slice.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +61,7 @@ impl<'a, T> View<'a, T> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shared(pub(crate) *mut f32);
 
-// SAFETY: a `Shared` is only written through `multiply` and `slice`, whose callers keep the parts of different tasks apart.
+// SAFETY: a `Shared` is only written through `slice`, whose callers keep the parts of different tasks apart.
 unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}
@@ -92,11 +92,11 @@ impl Shared {
     }
 }
 
-/// `target = scale · left · right`, or `target += …` where `add`; rows of the target lie `stride` apart.
+/// `target = left · right` on one thread; rows of the target lie `stride` apart.
 ///
 /// # Safety
 /// The target's rows lie in the memory behind it, and no one else touches them meanwhile.
-pub(crate) unsafe fn multiply(target: Shared, stride: usize, add: bool, left: View, right: View, scale: f32) {
+pub(crate) unsafe fn multiply(target: Shared, stride: usize, left: View, right: View) {
     assert_eq!(left.columns, right.rows, "inner sizes agree");
     // SAFETY: `View` has checked that the operands lie in their slices, the caller promises it for the target.
     unsafe {
@@ -107,29 +107,19 @@ pub(crate) unsafe fn multiply(target: Shared, stride: usize, add: bool, left: Vi
             target.0,
             1,
             stride as isize,
-            add,
+            false,
             left.data.as_ptr(),
             left.column_stride as isize,
             left.row_stride as isize,
             right.data.as_ptr(),
             right.column_stride as isize,
             right.row_stride as isize,
-            if add { 1.0 } else { 0.0 },
-            scale,
+            0.0,
+            1.0,
             false,
             false,
             false,
             gemm::Parallelism::None,
         );
     }
-}
-
-/// [`multiply`] into a contiguous slice.
-pub(crate) fn multiply_into(target: &mut [f32], add: bool, left: View, right: View, scale: f32) {
-    assert!(
-        left.rows * right.columns <= target.len(),
-        "the product fits its target"
-    );
-    // SAFETY: checked above, and the borrow is exclusive.
-    unsafe { multiply(Shared::new(target), right.columns, add, left, right, scale) }
 }

@@ -82,7 +82,7 @@ fn product(target: Shared, x: View, panel: &[f32], bias: &[f32], [v, first]: [us
     let panel = View::new(panel, x.columns, outputs, outputs);
     // SAFETY: the target is `[n, v]`, and these outputs are this task's own.
     unsafe {
-        multiply(target.at(first), v, false, x, panel, 1.0);
+        multiply(target.at(first), v, x, panel);
         if !bias.is_empty() {
             for row in 0..x.rows {
                 let values = target.slice(row * v + first, outputs);

@@ -266,9 +266,18 @@ pub(crate) fn exponentials<const FMA: bool>(x: &mut [f32]) -> (f32, f32) {
             lanes[lane] += chunk[lane];
         }
     }
-    for (lane, value) in lanes.iter_mut().zip(chunks.into_remainder()) {
-        *value = exp::<FMA>(*value - max);
-        *lane += *value;
+    let rest = chunks.into_remainder();
+    if !rest.is_empty() {
+        // Side by side as well; lanes without a value are left out of the sum.
+        let mut chunk = [max; LANES];
+        chunk[..rest.len()].copy_from_slice(rest);
+        for value in &mut chunk {
+            *value = exp::<FMA>(*value - max);
+        }
+        rest.copy_from_slice(&chunk[..rest.len()]);
+        for (lane, value) in lanes.iter_mut().zip(rest) {
+            *lane += *value;
+        }
     }
     (max, sum_lanes(lanes))
 }

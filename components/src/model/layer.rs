@@ -5,7 +5,7 @@ use super::config::Activation;
 use super::decoder::{Layer, Settings};
 use burn::module::Param;
 use burn::tensor::{Tensor, activation};
-use lyceum_kernels::{Mask, Pairing, Row, append, attention, gelu, rope, swiglu};
+use lyceum_kernels::{Mask, Rotation, Row, append, attention, gelu, self_attention, swiglu};
 use std::sync::Arc;
 
 /// Where the tokens of a pass stand.
@@ -21,16 +21,15 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Rotates heads by their positions.
-    fn rotate(&self, x_bthd: Tensor<4>, pairing: Pairing) -> Tensor<4> {
-        let Some([cos, sin]) = self.angles.clone() else {
-            return x_bthd;
-        };
-        let [b, t, h, d] = x_bthd.dims();
-        if cos.dims()[0] == t {
-            return rope(x_bthd, cos, sin, pairing);
-        }
-        rope(x_bthd.reshape([1, b * t, h, d]), cos, sin, pairing).reshape([b, t, h, d])
+    /// How heads are rotated by their positions, if they are.
+    fn rotation(&self, settings: &Settings) -> Option<Rotation> {
+        let [cos_pr, sin_pr] = self.angles.clone()?;
+        let pairing = settings.rotary()?.pairing;
+        Some(Rotation {
+            cos_pr,
+            sin_pr,
+            pairing,
+        })
     }
 }
 
@@ -80,31 +79,42 @@ impl Layer {
             ..
         } = *settings;
         let qkv = settings.product(normed_nd, &self.qkv, self.qkv_bias.as_ref(), place.few);
-        let part = |first: usize, count: usize| {
-            qkv.clone()
-                .narrow(1, first * head_dim, count * head_dim)
-                .reshape([b, t, count, head_dim])
-        };
-        let normed = |x_bthd: Tensor<4>, scale: Option<&Param<Tensor<1>>>| match scale {
-            Some(scale) => settings.norm(x_bthd, scale, None),
-            None => x_bthd,
-        };
-        let pairing = settings.rotary().map_or(Pairing::Halves, |rotary| rotary.pairing);
-        let q_bthd = place.rotate(normed(part(0, heads), self.q_norm.as_ref()), pairing);
-        let k_btgd = place.rotate(normed(part(heads, groups), self.k_norm.as_ref()), pairing);
-        let v_btgd = part(heads + groups, groups);
+        let rotation = place.rotation(settings);
         let mask = Mask {
             window,
             slopes: settings.slopes.clone(),
             rows: place.rows.clone(),
+            ..Mask::default()
         };
         let scale = (head_dim as f64).powf(-0.5);
-        let mixed_bthd = match (cache, &place.rows) {
-            (Some(cache), Some(rows)) => {
-                let [k_csgd, v_csgd] = cache.update([k_btgd, v_btgd], |whole, new| append(whole, new, rows));
-                attention(q_bthd, k_csgd, v_csgd, scale, &mask)
+        let mixed_bthd = if cache.is_none() && self.q_norm.is_none() && self.k_norm.is_none() {
+            let qkv_bthd = qkv.reshape([b, t, heads + 2 * groups, head_dim]);
+            self_attention(qkv_bthd, groups, rotation, scale, &mask)
+        } else {
+            let part = |first: usize, count: usize| {
+                qkv.clone()
+                    .narrow(1, first * head_dim, count * head_dim)
+                    .reshape([b, t, count, head_dim])
+            };
+            let normed = |x_bthd: Tensor<4>, scale: Option<&Param<Tensor<1>>>| match scale {
+                Some(scale) => settings.norm(x_bthd, scale, None),
+                None => x_bthd,
+            };
+            let turned = |x_bthd: Tensor<4>| match rotation.clone() {
+                Some(rotation) => rotation.apply(x_bthd),
+                None => x_bthd,
+            };
+            let q_bthd = turned(normed(part(0, heads), self.q_norm.as_ref()));
+            let k_btgd = turned(normed(part(heads, groups), self.k_norm.as_ref()));
+            let v_btgd = part(heads + groups, groups);
+            match (cache, &place.rows) {
+                (Some(cache), Some(rows)) => {
+                    let [k_csgd, v_csgd] =
+                        cache.update([k_btgd, v_btgd], |whole, new| append(whole, new, rows));
+                    attention(q_bthd, k_csgd, v_csgd, scale, &mask)
+                }
+                _ => attention(q_bthd, k_btgd, v_btgd, scale, &mask),
             }
-            _ => attention(q_bthd, k_btgd, v_btgd, scale, &mask),
         };
         let mixed_nd = mixed_bthd.reshape([b * t, heads * head_dim]);
         settings.product(mixed_nd, &self.output, self.output_bias.as_ref(), place.few)

@@ -5,11 +5,13 @@
 // An index runs over several arrays of registers.
 #![allow(clippy::needless_range_loop)]
 
-use std::ops::Range;
-
 use rayon::prelude::*;
 
-use super::fused::{Attention, Sizes};
+use super::bias::Biases;
+use super::fused::Attention;
+use super::mask::Row;
+use super::operands::Operands;
+use super::softmax::softmax;
 use crate::matrix::Shared;
 use crate::row_linear::dots;
 use crate::simd::{LANES, Vector, with_vectors};
@@ -36,41 +38,45 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Fills `values`, which has the shape of `q`; one task a sequence and key/value head.
-pub(super) fn forward(attention: &Attention, sizes: Sizes, values: &mut [f32], [q, k, v]: [&[f32]; 3]) {
-    let Sizes { h, g, d, .. } = sizes;
-    let shared = Shared::new(values);
-    let keys = |sequence: usize| attention.mask.keys(attention.rows[sequence], 0);
+/// The values of all queries, `[b, 1, h, d]`; one task a sequence and key/value head.
+pub(super) fn forward(attention: &Attention, operands: Operands, biases: &Biases) -> Vec<f32> {
+    let Operands {
+        data, heads, h, g, d, ..
+    } = operands;
+    let sight = &attention.sight;
+    let mut values = vec![0.0; sight.rows.len() * h * d];
+    let shared = Shared::new(&mut values);
     let task = |scores: &mut Vec<f32>, task: usize| {
         let (sequence, group) = (task / g, task % g);
-        let Range { start, end } = keys(sequence);
-        if start == end {
+        let keys = sight.keys(sequence, 0);
+        if keys.is_empty() {
             return;
         }
-        let first = sizes.key(attention.rows[sequence].row, start, group);
-        let [k, v] = [k, v].map(|data| Seen {
-            data: &data[first..],
-            stride: g * d,
+        let Row { row, past, .. } = sight.rows[sequence];
+        let [k, v] = [1, 2].map(|which| Seen {
+            data: &data[which][heads[which].place(row, keys.start, group)..],
+            stride: heads[which].position,
         });
-        scores.resize(end - start, 0.0);
+        scores.resize(keys.len(), 0.0);
         for head in group * (h / g)..(group + 1) * (h / g) {
             let offset = (sequence * h + head) * d;
-            take_scores(scores, &q[offset..offset + d], k, attention.scale as f32);
-            attention.softmax(scores, head);
+            take_scores(scores, &data[0][offset..offset + d], k, attention.scale as f32);
+            softmax(scores, biases.of(head, past, row, &keys));
             // SAFETY: a head's part of the result, in which no other task writes.
             mix(unsafe { shared.slice(offset, d) }, scores, v);
         }
     };
-    let seen: usize = (0..attention.rows.len())
-        .map(|sequence| keys(sequence).len())
+    let seen: usize = (0..sight.rows.len())
+        .map(|sequence| sight.keys(sequence, 0).len())
         .sum();
-    let tasks = 0..attention.rows.len() * g;
+    let tasks = 0..sight.rows.len() * g;
     if seen * h * d * 2 < PARALLEL {
         let mut scores = Vec::new();
         tasks.for_each(|index| task(&mut scores, index));
     } else {
         tasks.into_par_iter().for_each_init(Vec::new, task);
     }
+    values
 }
 
 with_vectors! {

@@ -1,25 +1,34 @@
-//! Which keys a query sees.
+//! What a query sees, and what is added to its scores.
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use burn::tensor::{Bool, Device, Tensor, TensorData};
+use burn::tensor::Tensor;
 
-/// Which keys each query sees, and what is added to its scores. The default is plain causal attention. A clone costs nothing:
+/// Which keys each query sees, and what is added to its scores. The default is plain causal attention. A key is seen where
+/// nothing hides it; what is added to a score is the sum of all there is. A clone costs little:
 /// every layer of every token takes one.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Mask {
-    /// A query sees at most this many keys, its own included (a sliding window, Jiang et al. 2023).
+    /// Keys after a query's own are seen as well, as in encoders.
+    pub full: bool,
+    /// A query sees only keys fewer than this many positions away: of those up to its own, this many at most, its own
+    /// included (a sliding window, Jiang et al. 2023).
     pub window: Option<usize>,
-    /// One a query head: `slope · (key position − query position)` is added to its scores (ALiBi, Press et al. 2022).
+    /// A query sees only keys of its own segment: sequences packed into one.
+    pub segments: Option<Segments>,
+    /// One a key, `[c, s]` row by row, added to its scores; a constant. −∞ hides a key.
+    pub key_bias: Option<Arc<[f64]>>,
+    /// One a query head: `−slope · |key position − query position|` is added to its scores (ALiBi, Press et al. 2022).
     pub slopes: Option<Arc<[f64]>>,
+    /// Added to the scores by distance and head, and learned.
+    pub relative: Option<Relative>,
     /// One a query sequence. None: query sequence `b` reads key sequence `b`, all its keys, and its last query stands at
     /// the last key.
     pub rows: Option<Arc<[Row]>>,
 }
 
-/// Where a query sequence stands among the keys: its query `i` is at position `past + i` and sees keys
-/// `first ..= past + i`. A query before `first` sees nothing.
+/// Where a query sequence of `t` stands among the keys: its query `i` is at position `past + i`, and its keys are
+/// `first .. past + t`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
     /// The key sequence it reads.
@@ -30,66 +39,98 @@ pub struct Row {
     pub past: usize,
 }
 
-impl Mask {
-    /// The rows of `b` sequences of `t` queries over keys of shape `[c, s, …]`.
-    pub(super) fn rows(&self, [b, t]: [usize; 2], [c, s]: [usize; 2]) -> Arc<[Row]> {
-        let Some(rows) = &self.rows else {
-            assert_eq!(b, c, "queries and keys agree in their number of sequences");
-            assert!(t <= s, "every query has its key");
-            let (first, past) = (0, s - t);
-            return (0..b).map(|row| Row { row, first, past }).collect();
-        };
-        assert_eq!(rows.len(), b, "one row for each query sequence");
-        for row in rows.iter() {
-            assert!(row.row < c, "row {} is one of {c} key sequences", row.row);
-            assert!(
-                row.past + t <= s,
-                "{} past keys and {t} queries fit the {s} keys",
-                row.past
-            );
-        }
-        rows.clone()
-    }
+/// Where the segments of key sequences begin and end; a query is of the segment of the key at its position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segments {
+    /// For each position, row by row, the first of its segment and the first after it.
+    ends: Arc<[[usize; 2]]>,
+}
 
-    /// The keys that query `i` of a row sees; empty where it sees none.
-    pub(super) fn keys(&self, row: Row, i: usize) -> Range<usize> {
-        let end = row.past + i + 1;
-        let start = end.saturating_sub(self.window.unwrap_or(end)).max(row.first);
-        start.min(end)..end
-    }
-
-    /// True where a query does not see a key, `[b, 1, t, s]`; all false for queries that see none, which
-    /// [`blind`](Self::blind) finds, so that no softmax is taken over nothing.
-    pub(super) fn hidden(&self, rows: &[Row], [t, s]: [usize; 2], device: &Device) -> Tensor<4, Bool> {
-        let mut hidden = Vec::with_capacity(rows.len() * t * s);
-        for row in rows {
-            for i in 0..t {
-                let keys = self.keys(*row, i);
-                hidden.extend((0..s).map(|key| !keys.is_empty() && !keys.contains(&key)));
+impl Segments {
+    /// From ids `[c, s]`, row by row: a segment is a run of positions of equal id.
+    pub fn new(ids: &[u32], s: usize) -> Self {
+        let mut ends = Vec::with_capacity(ids.len());
+        for row in ids.chunks(s.max(1)) {
+            let mut first = 0;
+            for run in row.chunk_by(PartialEq::eq) {
+                ends.resize(ends.len() + run.len(), [first, first + run.len()]);
+                first += run.len();
             }
         }
-        Tensor::from_data(TensorData::new(hidden, [rows.len(), 1, t, s]), device)
+        Self { ends: ends.into() }
     }
 
-    /// True for queries that see no key, `[b, 1, t, 1]`; none where all see one.
-    pub(super) fn blind(&self, rows: &[Row], t: usize, device: &Device) -> Option<Tensor<4, Bool>> {
-        let blind: Vec<bool> = rows
-            .iter()
-            .flat_map(|row| (0..t).map(|i| self.keys(*row, i).is_empty()))
-            .collect();
-        blind
-            .contains(&true)
-            .then(|| Tensor::from_data(TensorData::new(blind, [rows.len(), 1, t, 1]), device))
+    /// Positions of all sequences.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The segment of a position.
+    pub(super) fn of(&self, position: usize) -> [usize; 2] {
+        self.ends[position]
     }
 }
 
-/// Key position less query position, `[b, 1, t, s]`, row by row.
-pub(super) fn distances(rows: &[Row], [t, s]: [usize; 2]) -> TensorData {
-    let mut distances = Vec::with_capacity(rows.len() * t * s);
-    for row in rows {
-        for i in 0..t {
-            distances.extend((0..s).map(|key| key as f64 - (row.past + i) as f64));
-        }
+/// A learned bias of the scores by how far a key is away, in buckets that widen with the distance (Raffel et al. 2020, §2.1):
+/// one a distance for the nearer half of them, then logarithmic up to `max_distance`, from which on all share the last.
+/// Where keys after the query are seen, they have the second half of the buckets.
+#[derive(Debug, Clone)]
+pub struct Relative {
+    /// `[h, buckets]`.
+    pub table_hn: Tensor<2>,
+    /// From where on the last bucket holds.
+    pub max_distance: usize,
+}
+
+/// The rule of [`Relative`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Buckets {
+    pub(super) count: usize,
+    pub(super) max_distance: usize,
+    /// Keys after the query have buckets of their own.
+    pub(super) full: bool,
+}
+
+impl Buckets {
+    /// The buckets of a mask that has them.
+    pub(super) fn of(mask: &Mask) -> Option<Self> {
+        let relative = mask.relative.as_ref()?;
+        let buckets = Self {
+            count: relative.table_hn.dims()[1],
+            max_distance: relative.max_distance,
+            full: mask.full,
+        };
+        let side = buckets.side();
+        assert!(side >= 2, "there are two buckets a side");
+        assert!(!mask.full || buckets.count % 2 == 0, "both sides have as many");
+        assert!(
+            buckets.max_distance > side / 2,
+            "buckets reach beyond single distances"
+        );
+        Some(buckets)
     }
-    TensorData::new(distances, [rows.len(), 1, t, s])
+
+    /// Buckets of one side.
+    fn side(self) -> usize {
+        if self.full { self.count / 2 } else { self.count }
+    }
+
+    /// The bucket of a key's position less the query's.
+    pub(super) fn index(self, distance: i64) -> usize {
+        /// Keeps distances at which a bucket begins from falling into the one before by rounding.
+        const ROUNDING: f64 = 1e-9;
+        let side = self.side();
+        let (first, away) = match distance {
+            1.. if self.full => (side, distance as usize),
+            1.. => (0, 0),
+            _ => (0, distance.unsigned_abs() as usize),
+        };
+        let single = side / 2;
+        if away < single {
+            return first + away;
+        }
+        let ratio = (away as f64 / single as f64).ln() / (self.max_distance as f64 / single as f64).ln();
+        let wide = (ratio * (side - single) as f64 + ROUNDING) as usize;
+        first + (single + wide).min(side - 1)
+    }
 }

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use crate::testing::{assert_close, check, host, on_every_level, tensor, values};
 
+mod masks;
+mod packed;
+
 #[test]
 fn fused_equals_reference_and_differences() {
     // b, t, s, h, g, d: one element; odd; grouped; one key head; queries shorter than keys; several blocks.
@@ -14,6 +17,8 @@ fn fused_equals_reference_and_differences() {
         [1, 8, 8, 4, 1, 5],
         [2, 3, 11, 4, 2, 4],
         [1, 67, 150, 2, 1, 8],
+        [1, 130, 130, 1, 1, 33],
+        [1, 70, 70, 4, 1, 16],
     ] {
         let q = (values(1, b * t * h * d, 2.0), [b, t, h, d]);
         let k = (values(2, b * s * g * d, 2.0), [b, s, g, d]);
@@ -97,6 +102,7 @@ fn masks([t, s, h]: [usize; 3]) -> Vec<Mask> {
                     window,
                     slopes,
                     rows: Some(rows.into()),
+                    ..Mask::default()
                 });
             }
         }
@@ -131,7 +137,7 @@ fn a_window_and_slopes_follow_their_definition() {
     let mask = Mask {
         window: Some(2),
         slopes: Some([2.0_f64.ln()].into()),
-        rows: None,
+        ..Mask::default()
     };
     // Of two keys the nearer one weighs twice as much.
     let mixed: Vec<f64> = (0..6)

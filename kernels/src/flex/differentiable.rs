@@ -9,7 +9,7 @@ use burn::backend::{Autodiff, Backend, Flex, backend_extension};
 use burn_flex::FlexTensor;
 
 use super::graph::{Given, run, track};
-use crate::attention::Attention;
+use crate::attention::{Attention, SelfAttention};
 use crate::gelu::Gelu;
 use crate::layer_norm::LayerNorm;
 use crate::linear::Linear;
@@ -40,7 +40,15 @@ pub(crate) trait Differentiable: Backend {
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
+        table: FloatTensor<Self>,
         attention: Attention,
+    ) -> FloatTensor<Self>;
+    fn fused_self_attention(
+        qkv: FloatTensor<Self>,
+        table: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        attention: SelfAttention,
     ) -> FloatTensor<Self>;
     fn fused_linear(
         x: FloatTensor<Self>,
@@ -87,8 +95,24 @@ impl Differentiable for Flex {
         run(&Rope::new(&cos, &sin, pairing, heads), [x])
     }
 
-    fn fused_attention(q: FlexTensor, k: FlexTensor, v: FlexTensor, attention: Attention) -> FlexTensor {
-        run(&attention, [q, k, v])
+    fn fused_attention(
+        q: FlexTensor,
+        k: FlexTensor,
+        v: FlexTensor,
+        table: FlexTensor,
+        attention: Attention,
+    ) -> FlexTensor {
+        run(&attention, [q, k, v, table])
+    }
+
+    fn fused_self_attention(
+        qkv: FlexTensor,
+        table: FlexTensor,
+        cos: FlexTensor,
+        sin: FlexTensor,
+        attention: SelfAttention,
+    ) -> FlexTensor {
+        run(&attention.with(&cos, &sin), [qkv, table])
     }
 
     fn fused_linear(x: FlexTensor, w: FlexTensor, bias: FlexTensor, linear: Linear) -> FlexTensor {
@@ -145,9 +169,21 @@ impl<C: CheckpointStrategy> Differentiable for Autodiff<Flex, C> {
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
+        table: FloatTensor<Self>,
         attention: Attention,
     ) -> FloatTensor<Self> {
-        track::<C, _, _>(attention, [q, k, v])
+        track::<C, _, _>(attention, [q, k, v, table])
+    }
+
+    fn fused_self_attention(
+        qkv: FloatTensor<Self>,
+        table: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        attention: SelfAttention,
+    ) -> FloatTensor<Self> {
+        let attention = attention.with(cos.primitive(), sin.primitive());
+        track::<C, _, _>(attention, [qkv, table])
     }
 
     fn fused_linear(
