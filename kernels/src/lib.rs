@@ -32,10 +32,12 @@ mod profile;
 mod projection;
 mod rms_norm;
 mod rope;
+mod row_dots;
 mod row_linear;
 mod simd;
 mod squared_norm;
 mod swiglu;
+mod tap;
 #[cfg(test)]
 mod testing;
 mod weights;
@@ -43,7 +45,9 @@ mod weights;
 pub use adamw::{AdamW, adamw_step};
 pub use append::append;
 pub use attention::{Mask, Row, attention};
-pub use cross_entropy::{CrossEntropy, linear_cross_entropy, linear_nll};
+pub use cross_entropy::{
+    CrossEntropy, CrossEntropyAlong, linear_cross_entropy, linear_cross_entropy_along, linear_nll,
+};
 pub use divergence::{Divergence, LinearDivergence, Teacher, linear_divergence};
 pub use exp::exponentials;
 pub use gelu::{Gelu, gelu};
@@ -55,7 +59,9 @@ pub use profile::{Spent, profile};
 pub use projection::Projection;
 pub use rms_norm::rms_norm;
 pub use rope::{Pairing, rope};
+pub use row_dots::row_dots;
 pub use row_linear::{Orientation, row_linear};
 pub use simd::instructions;
 pub use squared_norm::squared_norm;
 pub use swiglu::swiglu;
+pub use tap::{tap, with_gradient};

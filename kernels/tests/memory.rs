@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::{Device, Distribution, Tensor, activation::log_softmax};
-use lyceum_kernels::{Divergence, Projection, Teacher, linear_divergence};
+use lyceum_kernels::{Divergence, Projection, Teacher, linear_cross_entropy_along, linear_divergence};
 
 /// Bytes held, and the most that were.
 static HELD: AtomicUsize = AtomicUsize::new(0);
@@ -100,4 +100,19 @@ fn a_divergence_never_holds_the_logits_of_all_rows() {
     });
     assert!(chunked < whole / 8, "{chunked} bytes, {whole} with all logits");
     assert!(chunked < n * v * size_of::<f32>(), "{chunked} bytes");
+}
+
+/// Derivatives along a direction of the head hold a chunk's logits, less than an eighth of all.
+#[test]
+fn derivatives_along_a_direction_never_hold_the_logits_of_all_rows() {
+    let _guard = ONE_AT_A_TIME.lock();
+    let [n, d, v] = [1024, 8, 50_257];
+    let device = Device::flex();
+    let projection = projection([n, d, v], &device);
+    let direction = Tensor::random([v, d], Distribution::Normal(0.0, 1.0), &device);
+    let (targets, weights) = (Tensor::zeros([n], &device), Tensor::ones([n], &device));
+    let held = most(|| {
+        let _ = linear_cross_entropy_along(projection, direction, None, targets, weights);
+    });
+    assert!(held < n * v * size_of::<f32>() / 8, "{held} bytes");
 }
