@@ -152,7 +152,7 @@ impl Watched {
 
         let width = weights.len() / factors.len();
         let weights = weights.iter().enumerate();
-        let weights = weights
+        let weights: Vec<f64> = weights
             .map(|(i, weight)| f64::from(*weight) * factors[i / width])
             .collect();
         let head_vd = self.model.head().autodiff().require_grad();
