@@ -32,6 +32,7 @@ pub mod corpus;
 pub mod embed;
 pub mod evaluate;
 pub mod generate;
+pub mod gradients;
 pub mod metrics;
 pub mod model;
 pub mod score;

@@ -15,6 +15,11 @@ use crate::product::{Factor, Products, Right, takes};
 use crate::projection::{Backward, Projection, chunk_rows, chunks, indices, task_rows};
 use crate::simd::{exponentials, vectorised};
 
+mod along;
+
+pub(crate) use along::flex_nll_along;
+pub use along::{CrossEntropyAlong, linear_cross_entropy_along};
+
 /// What [`linear_cross_entropy`] gives.
 #[derive(Debug, Clone)]
 pub struct CrossEntropy {
@@ -54,6 +59,7 @@ pub fn linear_cross_entropy(
         targets_n.without_autodiff(),
         weights_n.clone().without_autodiff(),
         products,
+        hidden_nd.is_tracked(),
     );
     let nll_n = gradients.nll_n;
     let value = (nll_n.clone() * weights_n.without_autodiff()).sum();
@@ -73,6 +79,7 @@ struct Gradients {
 }
 
 /// Negative log-likelihoods, and the weighted sum's gradients with respect to hidden states and head; outside the graph.
+/// The gradient of hidden states that do not want it may be empty.
 fn gradients(
     hidden_nd: Tensor<2>,
     head_vd: Tensor<2>,
@@ -80,6 +87,7 @@ fn gradients(
     targets_n: Tensor<1, Int>,
     weights_n: Tensor<1>,
     products: Products,
+    wants_hidden: bool,
 ) -> Gradients {
     if !flex::is_fused(&hidden_nd) {
         return reference_gradients(hidden_nd, head_vd, bias_v, targets_n, weights_n, products);
@@ -92,6 +100,7 @@ fn gradients(
         targets_n.into_dispatch(),
         weights_n.into_dispatch(),
         products,
+        wants_hidden,
     );
     Gradients {
         nll_n: Tensor::from_dispatch(nll_n),
@@ -303,12 +312,11 @@ pub(crate) fn flex_nll(
 
 /// The fused body of [`gradients`].
 pub(crate) fn flex_nll_gradients(
-    hidden: &FlexTensor,
-    head: &FlexTensor,
-    bias: &FlexTensor,
+    [hidden, head, bias]: [&FlexTensor; 3],
     targets: &FlexTensor,
     weights: &FlexTensor,
     products: Products,
+    wants_hidden: bool,
 ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
     let ([n, d], [v, _]) = (flex::dims(hidden), flex::dims(head));
     let (hidden, head, targets) = (hidden.to_contiguous(), head.to_contiguous(), indices(targets, v));
@@ -317,39 +325,49 @@ pub(crate) fn flex_nll_gradients(
     let head_dv = Right::new(Factor::of(&head).transposed(), products);
     let head_vd = Right::new(Factor::of(&head), products);
     let (bias, weights) = (bias.storage::<f32>(), weights.storage::<f32>());
-    let (mut nll, mut by_hidden, mut by_head) = (vec![[0.0; 2]; n], vec![0.0; n * d], vec![0.0; v * d]);
+    let wanted = if wants_hidden { n } else { 0 };
+    let (mut nll, mut by_hidden, mut by_head) = (vec![[0.0; 2]; n], vec![0.0; wanted * d], vec![0.0; v * d]);
     let mut by_bias = vec![0.0; bias.len()];
     let mut logits = vec![0.0; chunk_rows(v).min(n) * v];
     for (start, rows) in chunks(n, v) {
         let range = start..start + rows;
         let (logits, x) = (&mut logits[..rows * v], View::new(&xs[start * d..], rows, d, d));
         head_dv.multiply_into(logits, x, bias);
-        nll[range.clone()]
-            .par_chunks_mut(task_rows(v))
-            .zip(logits.par_chunks_mut(task_rows(v) * v))
-            .zip(
-                targets[range.clone()]
-                    .par_chunks(task_rows(v))
-                    .zip(weights[range].par_chunks(task_rows(v))),
-            )
-            .for_each(|((nll, logits), (targets, weights))| {
-                softmax_rows(nll, logits, targets, Some(weights));
-            });
+        softmax_chunk(
+            &mut nll[range.clone()],
+            logits,
+            &targets[range.clone()],
+            &weights[range],
+        );
         if !bias.is_empty() {
             add_rows(&mut by_bias, logits);
         }
         let by_logits = View::new(logits, rows, v, v);
-        head_vd.multiply_into(&mut by_hidden[start * d..(start + rows) * d], by_logits, &[]);
+        if wants_hidden {
+            head_vd.multiply_into(&mut by_hidden[start * d..(start + rows) * d], by_logits, &[]);
+        }
         let x = Right::new(Factor::F32(x), products);
         x.multiply_add(&mut by_head, by_logits.transposed());
     }
     let tensor = |values, shape: [usize; 2]| flex::tensor(values, Shape::new(shape));
     (
         flex::tensor(nll.iter().map(|[nll, _]| *nll).collect(), Shape::new([n])),
-        tensor(by_hidden, [n, d]),
+        tensor(by_hidden, [wanted, d]),
         tensor(by_head, [v, d]),
         flex::tensor(by_bias, Shape::new([bias.len()])),
     )
+}
+
+/// What [`softmax_rows`] gives of a chunk's rows; the logits become the weighted sum's gradient by them.
+fn softmax_chunk(nll: &mut [[f32; 2]], logits: &mut [f32], targets: &[usize], weights: &[f32]) {
+    let v = logits.len() / nll.len();
+    let rows = task_rows(v);
+    nll.par_chunks_mut(rows)
+        .zip(logits.par_chunks_mut(rows * v))
+        .zip(targets.par_chunks(rows).zip(weights.par_chunks(rows)))
+        .for_each(|((nll, logits), (targets, weights))| {
+            softmax_rows(nll, logits, targets, Some(weights));
+        });
 }
 
 vectorised! {

@@ -34,10 +34,12 @@ mod profile;
 mod projection;
 mod rms_norm;
 mod rope;
+mod row_dots;
 mod row_linear;
 mod simd;
 mod squared_norm;
 mod swiglu;
+mod tap;
 #[cfg(test)]
 mod testing;
 mod weights;
@@ -46,7 +48,10 @@ pub use adamw::{AdamW, adamw_step};
 pub use append::append;
 pub use attention::{Mask, Relative, Rotation, Row, Segments, attention, self_attention};
 pub use bodies::{Body, bodies};
-pub use cross_entropy::{CrossEntropy, Likelihoods, linear_cross_entropy, linear_likelihoods, linear_nll};
+pub use cross_entropy::{
+    CrossEntropy, CrossEntropyAlong, Likelihoods, linear_cross_entropy, linear_cross_entropy_along,
+    linear_likelihoods, linear_nll,
+};
 pub use divergence::{Divergence, LinearDivergence, Teacher, linear_divergence};
 pub use exp::exponentials;
 pub use gelu::{Gelu, gelu};
@@ -59,7 +64,9 @@ pub use profile::{Spent, profile};
 pub use projection::Projection;
 pub use rms_norm::rms_norm;
 pub use rope::{Pairing, rope, rope_heads};
+pub use row_dots::row_dots;
 pub use row_linear::{Orientation, row_linear};
 pub use simd::instructions;
 pub use squared_norm::squared_norm;
 pub use swiglu::swiglu;
+pub use tap::{tap, with_gradient};

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, activation::log_softmax};
 use lyceum_kernels::{
-    Divergence, Orientation, Products, Projection, Teacher, linear, linear_divergence, linear_nll,
+    Divergence, Orientation, Products, Projection, Teacher, linear, linear_cross_entropy_along,
+    linear_divergence, linear_nll,
 };
 
 /// Bytes held, and the most that were.
@@ -139,4 +140,19 @@ fn weights_in_bfloat16_are_never_widened_as_a_whole() {
         let result = n * v * size_of::<f32>();
         assert!(multiplied < ROOM + result, "{orientation:?}: {multiplied} bytes");
     }
+}
+
+/// Derivatives along a direction of the head hold a chunk's logits, less than an eighth of all.
+#[test]
+fn derivatives_along_a_direction_never_hold_the_logits_of_all_rows() {
+    let _guard = ONE_AT_A_TIME.lock();
+    let [n, d, v] = [1024, 8, 50_257];
+    let device = Device::flex();
+    let projection = projection([n, d, v], &device);
+    let direction = Tensor::random([v, d], Distribution::Normal(0.0, 1.0), &device);
+    let (targets, weights) = (Tensor::zeros([n], &device), Tensor::ones([n], &device));
+    let held = most(|| {
+        let _ = linear_cross_entropy_along(projection, direction, None, targets, weights);
+    });
+    assert!(held < n * v * size_of::<f32>() / 8, "{held} bytes");
 }

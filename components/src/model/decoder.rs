@@ -4,10 +4,11 @@
 use super::cache::{Cache, KeysValues};
 use super::config::{Activation, ModelConfig, Positions};
 use super::layer::Place;
+use super::probe::Probe;
 use super::rotary::Rotary;
 use crate::Precision;
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use lyceum_kernels::{Orientation, Products, Row, in_panels, layer_norm, linear, rms_norm, row_linear};
 use std::sync::Arc;
 
@@ -62,6 +63,8 @@ pub(crate) struct Settings {
     pub(crate) products: Products,
     /// How the matrices of the layers lie.
     pub(crate) orientation: Orientation,
+    /// What watches passes, if anything does.
+    pub(crate) probe: Option<Probe>,
 }
 
 impl Settings {
@@ -79,6 +82,7 @@ impl Settings {
             activation: config.activation,
             products: precision.products(),
             orientation: Orientation::InputsFirst,
+            probe: None,
         }
     }
 
@@ -91,11 +95,18 @@ impl Settings {
         bias: Option<&Param<Tensor<1>>>,
         few: bool,
     ) -> Tensor<2> {
-        let bias = bias.map(Param::val);
-        if few {
-            return row_linear(x_nd, w.val(), self.orientation, bias);
-        }
-        linear(x_nd, w.val(), self.orientation, bias, self.products)
+        let form = |x_nd: Tensor<2>, w: Tensor<2>, bias: Option<Tensor<1>>| {
+            if few {
+                row_linear(x_nd, w, self.orientation, bias)
+            } else {
+                linear(x_nd, w, self.orientation, bias, self.products)
+            }
+        };
+        let along = self.probe.as_ref().map(|probe| {
+            let bias = bias.map(|bias| probe.along(bias));
+            form(x_nd.clone().without_autodiff(), probe.along(w), bias)
+        });
+        self.tapped(form(x_nd, w.val(), bias.map(Param::val)), along)
     }
 
     /// A norm: of the mean and variance where it has a shift, else of the root mean square.
@@ -105,9 +116,31 @@ impl Settings {
         scale: &Param<Tensor<1>>,
         shift: Option<&Param<Tensor<1>>>,
     ) -> Tensor<D> {
-        match shift {
-            Some(shift) => layer_norm(x, scale.val(), Some(shift.val()), self.eps),
-            None => rms_norm(x, scale.val(), self.eps),
+        let form = |x: Tensor<D>, scale: Tensor<1>, shift: Option<Tensor<1>>| match shift {
+            Some(_) => layer_norm(x, scale, shift, self.eps),
+            None => rms_norm(x, scale, self.eps),
+        };
+        let along = self.probe.as_ref().map(|probe| {
+            let shift = shift.map(|shift| probe.along(shift));
+            form(x.clone().without_autodiff(), probe.along(scale), shift)
+        });
+        self.tapped(form(x, scale.val(), shift.map(Param::val)), along)
+    }
+
+    /// Rows of a table of weights, in the type of what is made of them.
+    fn rows(&self, table: &Param<Tensor<2>>, rows_n: Tensor<1, Int>, dtype: DType) -> Tensor<2> {
+        let along = self
+            .probe
+            .as_ref()
+            .map(|probe| probe.along(table).select(0, rows_n.clone()).cast(dtype));
+        self.tapped(table.val().select(0, rows_n).cast(dtype), along)
+    }
+
+    /// An operation's value, shown to what watches the pass together with what the direction makes of the operation.
+    fn tapped<const D: usize>(&self, value: Tensor<D>, along: Option<Tensor<D>>) -> Tensor<D> {
+        match (&self.probe, along) {
+            (Some(probe), Some(along)) => probe.tap(value, along),
+            _ => value,
         }
     }
 
@@ -228,7 +261,12 @@ impl Decoder {
 
     /// The output head, `[v, d]`.
     pub fn head(&self) -> Tensor<2> {
-        self.head.as_ref().unwrap_or(&self.embedding).val()
+        self.head_param().val()
+    }
+
+    /// The same as a parameter: the embedding where the two are one.
+    pub(crate) fn head_param(&self) -> &Param<Tensor<2>> {
+        self.head.as_ref().unwrap_or(&self.embedding)
     }
 
     /// The output head's bias, `[v]`, if the family has one.
@@ -268,13 +306,13 @@ impl Decoder {
     pub(crate) fn embed(&self, inputs_bt: Tensor<2, Int>, place: &Place) -> Tensor<2> {
         let [b, t] = inputs_bt.dims();
         let settings = &self.config;
-        let embedded_nd = self.embedding.val().select(0, inputs_bt.reshape([b * t]));
-        let mut x_nd = embedded_nd.cast(self.norm.val().dtype());
+        let dtype = self.norm.val().dtype();
+        let mut x_nd = settings.rows(&self.embedding, inputs_bt.reshape([b * t]), dtype);
         if let (Some(table), Positions::Learned { offset }) = (&self.positions, &settings.positions) {
             let places = place.places.iter().map(|place| place + *offset as i64);
             let places: Vec<i64> = places.cycle().take(b * t).collect();
             let places = Tensor::<1, Int>::from_data(TensorData::new(places, [b * t]), &self.device());
-            x_nd = x_nd.clone() + table.val().select(0, places).cast(x_nd.dtype());
+            x_nd = x_nd + settings.rows(table, places, dtype);
         }
         if let Some(scale) = &self.embedding_norm {
             x_nd = settings.norm(x_nd, scale, self.embedding_norm_bias.as_ref());

@@ -5,6 +5,10 @@ use super::recompute::Recompute;
 use super::step::TrainBatch;
 use super::terms::TermParams;
 use crate::Precision;
+use crate::gradients::{
+    Displacement, PerExample, Vector, difference_dots, example_losses, per_example_dot,
+    per_example_dot_and_gradient,
+};
 use crate::model::{Decoder, ModelSpec, token_nll};
 use crate::random::Stream;
 use crate::tokens::collate;
@@ -90,8 +94,47 @@ impl Rehearsal {
 
     /// Scores the batch: the summed loss.
     pub fn score(&self) -> f64 {
-        let model = self.model.as_ref().expect("no step is under way").valid();
-        token_nll(&model, &self.pass.batch, &self.device).iter().sum()
+        token_nll(&self.model().valid(), &self.pass.batch, &self.device)
+            .iter()
+            .sum()
+    }
+
+    /// The gradient of the batch's loss.
+    pub fn gradient(&self) -> Vector {
+        let output = TrainStep::step(self.model(), self.pass.clone());
+        Vector::gradient(self.model(), &output.grads)
+    }
+
+    /// Products of every example's gradient with a direction.
+    pub fn dots(&self, direction: &Vector) -> PerExample {
+        per_example_dot(self.model(), direction, &self.pass.batch, &self.pass.weights)
+    }
+
+    /// The same by central differences.
+    pub fn differences(&self, direction: &Vector) -> Vec<f64> {
+        difference_dots(self.model(), direction, Displacement::Relative(1e-4), |model| {
+            example_losses(model, &self.pass.batch, &self.pass.weights)
+        })
+    }
+
+    /// One step of training in which examples count by how well their gradients agree with a direction: the parts above zero,
+    /// so that they add up to the number of examples. Gives the loss without them.
+    pub fn reweigh(&mut self, direction: &Vector) -> f64 {
+        let model = self.model.take().expect("it is put back below");
+        let TrainBatch { batch, weights, .. } = &self.pass;
+        let factors = |found: &PerExample| {
+            let positive: Vec<f64> = found.dots.iter().map(|dot| dot.max(0.0)).collect();
+            let mean = positive.iter().sum::<f64>() / positive.len() as f64;
+            positive.iter().map(|dot| dot / mean).collect()
+        };
+        let (found, gradient) = per_example_dot_and_gradient(&model, direction, batch, weights, factors);
+        let gradients = gradient.into_gradients(&model);
+        self.model = Some(self.optimizer.step(model, gradients, 1e-3).0);
+        found.losses.iter().sum()
+    }
+
+    fn model(&self) -> &Decoder {
+        self.model.as_ref().expect("no step is under way")
     }
 }
 

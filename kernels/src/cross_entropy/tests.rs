@@ -152,6 +152,112 @@ fn bytes_do_not_depend_on_threads() {
 }
 
 #[test]
+fn the_heads_gradient_does_not_depend_on_who_wants_another() {
+    let [n, d, v] = SIZES[2];
+    for dtype in [DType::F32, DType::F64] {
+        let by_head = |hidden_wants: bool| {
+            let x = tensor(&values(1, n * d, 2.0), [n, d], dtype, false).autodiff();
+            let x = x.set_require_grad(hidden_wants);
+            let w = tensor(&values(2, v * d, 1.0), [v, d], dtype, true);
+            let weights = tensor(&weights(n), [n], dtype, false);
+            let found = linear_cross_entropy(
+                x.clone(),
+                w.clone(),
+                None,
+                targets(n, v, &x),
+                weights,
+                Products::Full,
+            );
+            host(w.grad(&found.loss.backward()).expect("a leaf's gradient"))
+        };
+        assert_eq!(by_head(false), by_head(true));
+    }
+}
+
+/// Likelihoods, the gradient by hidden states, and the rows' derivatives along a direction of head and bias.
+fn along([n, d, v]: [usize; 3], dtype: DType, biased: bool) -> [Vec<f64>; 3] {
+    let part =
+        |seed, shape: [usize; 2]| tensor(&values(seed, shape[0] * shape[1], 1.0), shape, dtype, seed == 1);
+    let bias = |seed| biased.then(|| tensor(&values(seed, v, 2.0), [v], dtype, false));
+    let x = part(1, [n, d]);
+    let projection = Projection {
+        hidden_nd: x.clone(),
+        head_vd: part(2, [v, d]),
+        bias_v: bias(3),
+    };
+    let weights = tensor(&weights(n), [n], dtype, false);
+    let targets = targets(n, v, &weights);
+    let found = linear_cross_entropy_along(projection, part(4, [v, d]), bias(5), targets, weights);
+    let gradients = (found.loss * 2.0).backward();
+    [
+        host(found.nll_n),
+        host(x.grad(&gradients).expect("a leaf's gradient")),
+        host(found.along_n),
+    ]
+}
+
+#[test]
+fn derivatives_along_a_direction_are_those_of_each_rows_gradient() {
+    let [n, d, v] = SIZES[1];
+    for biased in [false, true] {
+        let [nll, by_hidden, along] = along([n, d, v], DType::F64, biased);
+        let leaf = |seed, shape: [usize; 2]| {
+            tensor(&values(seed, shape[0] * shape[1], 1.0), shape, DType::F64, true)
+        };
+        let weights = weights(n);
+        let mut found = Vec::new();
+        for row in 0..n {
+            let (x, w) = (leaf(1, [n, d]), leaf(2, [v, d]));
+            let bias = biased.then(|| tensor(&values(3, v, 2.0), [v], DType::F64, true));
+            let only: Vec<f64> = (0..n)
+                .map(|other| if other == row { weights[row] } else { 0.0 })
+                .collect();
+            let only = tensor(&only, [n], DType::F64, true).detach();
+            let loss = plain(x.clone(), w.clone(), bias.clone(), targets(n, v, &x), only);
+            if weights[row] > 0.0 {
+                let value = host(loss.clone().without_autodiff())[0] / weights[row];
+                assert_close("likelihood", &[nll[row]], &[value], 1e-12);
+            }
+            let gradients = loss.backward();
+            let dot = |gradient: Vec<f64>, direction: Vec<f64>| -> f64 {
+                gradient.iter().zip(&direction).map(|(a, b)| a * b).sum()
+            };
+            let gradient = host(x.grad(&gradients).expect("a leaf's gradient"));
+            let of_row = row * d..(row + 1) * d;
+            let doubled: Vec<f64> = gradient[of_row.clone()].iter().map(|by| 2.0 * by).collect();
+            assert_close("by hidden", &by_hidden[of_row], &doubled, 1e-12);
+            let mut sum = dot(
+                host(w.grad(&gradients).expect("a leaf's gradient")),
+                values(4, v * d, 1.0),
+            );
+            if let Some(bias) = bias {
+                let gradient = host(bias.grad(&gradients).expect("a leaf's gradient"));
+                sum += dot(gradient, values(5, v, 2.0));
+            }
+            found.push(sum);
+        }
+        assert_close("along", &along, &found, 1e-12);
+    }
+}
+
+#[test]
+fn derivatives_along_a_direction_are_as_good_fused_and_do_not_depend_on_threads() {
+    for (sizes, biased) in SIZES
+        .into_iter()
+        .flat_map(|sizes| [(sizes, false), (sizes, true)])
+    {
+        let exact = along(sizes, DType::F64, biased);
+        let single = on_threads(1, || along(sizes, DType::F32, biased));
+        for (found, expected) in single.iter().zip(&exact) {
+            assert_close(&format!("{sizes:?}"), found, expected, tolerance(5e-6));
+        }
+        for threads in [2, 3] {
+            assert!(on_threads(threads, || along(sizes, DType::F32, biased)) == single);
+        }
+    }
+}
+
+#[test]
 fn scores_equal_the_likelihoods_of_training() {
     let [n, d, v] = SIZES[2];
     let x = tensor(&values(1, n * d, 2.0), [n, d], DType::F32, false);

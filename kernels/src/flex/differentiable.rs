@@ -8,7 +8,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Flex, backend_extension};
 use burn_flex::FlexTensor;
 
-use super::graph::{Given, run, track};
+use super::graph::{Given, Tap, run, track};
 use crate::attention::{Attention, SelfAttention};
 use crate::gelu::Gelu;
 use crate::layer_norm::LayerNorm;
@@ -56,6 +56,8 @@ pub(crate) trait Differentiable: Backend {
         bias: FloatTensor<Self>,
         linear: Linear,
     ) -> FloatTensor<Self>;
+    /// The first tensor, whose gradient goes to both.
+    fn fused_tap(x: FloatTensor<Self>, leaf: FloatTensor<Self>) -> FloatTensor<Self>;
     /// A number, with its gradients by three tensors.
     fn fused_given(
         value: FloatTensor<Self>,
@@ -117,6 +119,10 @@ impl Differentiable for Flex {
 
     fn fused_linear(x: FlexTensor, w: FlexTensor, bias: FlexTensor, linear: Linear) -> FlexTensor {
         run(&linear, [x, w, bias])
+    }
+
+    fn fused_tap(x: FlexTensor, _leaf: FlexTensor) -> FlexTensor {
+        x
     }
 
     fn fused_given(
@@ -193,6 +199,11 @@ impl<C: CheckpointStrategy> Differentiable for Autodiff<Flex, C> {
         linear: Linear,
     ) -> FloatTensor<Self> {
         track::<C, _, _>(linear, [x, w, bias])
+    }
+
+    fn fused_tap(x: FloatTensor<Self>, leaf: FloatTensor<Self>) -> FloatTensor<Self> {
+        let prepared = Tap.prepare::<C>([x.node(), leaf.node()]);
+        prepared.compute_bound().stateless(x.into_primitive())
     }
 
     fn fused_given(

@@ -104,3 +104,18 @@ impl Backward<Flex, 3> for Given {
         }
     }
 }
+
+/// The step of a tensor whose gradient is looked at: it goes on, and to a leaf.
+#[derive(Debug)]
+pub(super) struct Tap;
+
+impl Backward<Flex, 2> for Tap {
+    type State = ();
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let gradient = grads.consume::<Flex>(&ops.node);
+        for parent in ops.parents.into_iter().flatten() {
+            grads.register::<Flex>(parent.id, gradient.clone());
+        }
+    }
+}

@@ -22,7 +22,7 @@ pub(crate) trait Plain: Backend {
         targets: IntTensor<Self>,
         products: Products,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
-    /// The negative log-likelihoods and the gradients of hidden states, head and bias.
+    /// The negative log-likelihoods and the gradients of hidden states (empty where they want none), head and bias.
     fn fused_nll_gradients(
         hidden: FloatTensor<Self>,
         head: FloatTensor<Self>,
@@ -30,12 +30,24 @@ pub(crate) trait Plain: Backend {
         targets: IntTensor<Self>,
         weights: FloatTensor<Self>,
         products: Products,
+        wants_hidden: bool,
     ) -> (
         FloatTensor<Self>,
         FloatTensor<Self>,
         FloatTensor<Self>,
         FloatTensor<Self>,
     );
+    /// The negative log-likelihoods, the gradient of hidden states, and the derivatives along a direction of head and bias.
+    #[allow(clippy::too_many_arguments)] // A backend's operations take tensors, not what holds them.
+    fn fused_nll_along(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        direction: FloatTensor<Self>,
+        direction_bias: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        weights: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
     /// The divergences from a teacher's head and the gradients of the student's hidden states, head and bias.
     #[allow(clippy::too_many_arguments)] // A backend's operations take tensors, not what holds them.
     fn fused_divergence(
@@ -80,6 +92,7 @@ pub(crate) trait Plain: Backend {
     fn fused_panels(x: FloatTensor<Self>, w: FloatTensor<Self>, bias: FloatTensor<Self>)
     -> FloatTensor<Self>;
     fn fused_squared_norm(x: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_row_dots(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self>;
     fn fused_adamw(
         parameter: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
@@ -109,9 +122,26 @@ impl Plain for Flex {
         targets: FlexTensor,
         weights: FlexTensor,
         products: Products,
+        wants_hidden: bool,
     ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
+        let projection = [&hidden, &head, &bias];
         timed("linear_cross_entropy", || {
-            crate::cross_entropy::flex_nll_gradients(&hidden, &head, &bias, &targets, &weights, products)
+            crate::cross_entropy::flex_nll_gradients(projection, &targets, &weights, products, wants_hidden)
+        })
+    }
+
+    fn fused_nll_along(
+        hidden: FlexTensor,
+        head: FlexTensor,
+        bias: FlexTensor,
+        direction: FlexTensor,
+        direction_bias: FlexTensor,
+        targets: FlexTensor,
+        weights: FlexTensor,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let (projection, direction) = ([&hidden, &head, &bias], [&direction, &direction_bias]);
+        timed("linear_cross_entropy_along", || {
+            crate::cross_entropy::flex_nll_along(projection, direction, &targets, &weights)
         })
     }
 
@@ -168,6 +198,10 @@ impl Plain for Flex {
 
     fn fused_squared_norm(x: FlexTensor) -> FlexTensor {
         timed("squared_norm", || crate::squared_norm::flex_squared_norm(&x))
+    }
+
+    fn fused_row_dots(x: FlexTensor, y: FlexTensor) -> FlexTensor {
+        timed("row_dots", || crate::row_dots::flex_row_dots(&x, &y))
     }
 
     fn fused_adamw(

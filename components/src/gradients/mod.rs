@@ -1,0 +1,23 @@
+//! Gradients as vectors, and products of every example's gradient with a vector.
+//!
+//! [`Vector`] is a point of parameter space: a gradient, a direction, parameters. [`per_example_dot`] gives `⟨∇ℓ_n, v⟩` for
+//! every example of a batch by one forward and one backward pass; [`per_example_dot_and_gradient`] goes on from there to the gradient
+//! of the examples' losses weighted by what was found; [`difference_dots`] needs nothing but losses.
+
+mod differences;
+mod dots;
+#[cfg(test)]
+mod tests;
+mod vector;
+
+pub use differences::{Displacement, difference_dots, forward_difference_dots};
+pub use dots::{PerExample, example_losses, mean_weights, per_example_dot, per_example_dot_and_gradient};
+pub use vector::Vector;
+
+use burn::tensor::Tensor;
+
+/// A tensor's values on the host.
+fn host(tensor: Tensor<1>) -> Vec<f64> {
+    let data = tensor.into_data().convert::<f64>();
+    data.try_into_vec().expect("converted to f64")
+}
