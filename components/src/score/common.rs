@@ -3,11 +3,11 @@
 use super::nll::ItemNll;
 use crate::artifact::{Item, Scores, TokenScores};
 use crate::component::{Estimate, Size, Sizes};
-use crate::{Artifact, Context, Error, Result};
+use crate::{Artifact, Context, Error, Result, disk};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How an item's token losses become one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +38,21 @@ impl Reduction {
 /// Sequences that go through a model together, unless told otherwise.
 pub(crate) fn batch_size() -> usize {
     16
+}
+
+/// Tokens or words of the longest n-gram, unless told otherwise.
+pub(super) fn longest_ngram() -> usize {
+    2
+}
+
+/// Tokens of packed data, or about as many words as a corpus has: one in six bytes.
+pub(super) fn units(sizes: &Sizes, data: &str) -> f64 {
+    let data = sizes.of(data);
+    if data.tokens > 0.0 {
+        data.tokens
+    } else {
+        data.bytes / 6.0
+    }
 }
 
 /// How many tokens of each item were scored, as a column.
@@ -79,18 +94,28 @@ pub(super) fn scores(
 
 /// Writes the main output of the shards whose output folders these are.
 pub(super) fn merge(context: &Context, parts: &[PathBuf]) -> Result<()> {
+    merge_with(context, parts, |_| Ok(()))
+}
+
+/// The same, with something done to the scores of all items before they are written.
+pub(super) fn merge_with(
+    context: &Context,
+    parts: &[PathBuf],
+    finish: impl FnOnce(&mut Scores) -> Result<()>,
+) -> Result<()> {
     let parts: Vec<Artifact> = parts
         .iter()
         .map(|folder| Artifact::open(folder, "", "a shard's scores"))
         .collect::<Result<_>>()?;
     let read: Vec<Scores> = parts.iter().map(Scores::read).collect::<Result<_>>()?;
     let source = parts.first().and_then(|part| part.header.source.clone());
-    let (Some(scores), Some(source)) = (Scores::merge(read), source) else {
+    let (Some(mut scores), Some(source)) = (Scores::merge(read), source) else {
         return Err(Error::data(
             "bad_artifact",
             "a shard's scores do not say what they are of",
         ));
     };
+    finish(&mut scores)?;
     // Every part has a table of tokens or none has.
     let files = parts.iter().map(|part| part.path.join(TokenScores::FILE));
     let mut tokens: Option<TokenScores> = None;
@@ -99,6 +124,17 @@ pub(super) fn merge(context: &Context, parts: &[PathBuf]) -> Result<()> {
     }
     let tokens = tokens.map(TokenScores::sorted);
     scores.write_beside(&context.output("")?, source, tokens.as_ref())
+}
+
+/// Writes a file of finished work, which appears whole or not at all.
+pub(super) fn commit(file: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let unfinished = file.with_extension("part");
+    write(&unfinished)?;
+    let commit = || {
+        disk::sync(&unfinished)?;
+        disk::rename(&unfinished, file)
+    };
+    commit().map_err(Error::io("cannot write", file))
 }
 
 /// What scoring `data` with `models` costs, with `columns` columns coming out.

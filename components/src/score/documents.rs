@@ -3,13 +3,14 @@
 //!
 //! Work goes in chunks of documents like that of blocks (see [`super::nll`]), for restarts and for shards.
 
+use super::common;
 use super::nll::CHUNK_BATCHES;
 use crate::artifact::{Document, TokenScores};
 use crate::corpus::Documents;
 use crate::flops::forward_flops;
 use crate::inference::{LanguageModel, Pair, Texts, score_pairs, windows};
 use crate::table::{f64_column, frame, read_parquet, u64_column, write_parquet};
-use crate::{Context, Error, Result, disk};
+use crate::{Context, Error, Result};
 use polars::prelude::Column;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -94,9 +95,9 @@ impl Work<'_> {
                 })?;
                 fresh += scores.iter().map(|score| score.read).sum::<u64>();
                 if self.per_token {
-                    commit(&beside, |file| of_tokens.write(file))?;
+                    common::commit(&beside, |file| of_tokens.write(file))?;
                 }
-                commit(&file, |file| write_chunk(file, &scores))?;
+                common::commit(&file, |file| write_chunk(file, &scores))?;
                 (scores, Some(of_tokens))
             };
             all.extend(scores);
@@ -267,17 +268,6 @@ impl Work<'_> {
         let scores = score_pairs(self.model, &pairs, self.batch_size, &self.context.device, done)?;
         Ok(scores.into_iter().map(|score| score.token_logprobs).collect())
     }
-}
-
-/// Writes a file of finished work, which appears whole or not at all.
-fn commit(file: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let unfinished = file.with_extension("part");
-    write(&unfinished)?;
-    let commit = || {
-        disk::sync(&unfinished)?;
-        disk::rename(&unfinished, file)
-    };
-    commit().map_err(Error::io("cannot write", file))
 }
 
 fn write_chunk(file: &Path, scores: &[DocumentNll]) -> Result<()> {

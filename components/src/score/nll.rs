@@ -4,12 +4,14 @@
 //! Work goes in chunks of blocks; each finished chunk is a file in the scratch folder, so that a restart goes on from it.
 //! Where chunks and batches begin does not depend on the shard, so shards compute the very numbers that one process does.
 
+use super::common;
+use super::items::{label_positions, stretches};
 use crate::artifact::{Item, Segment};
 use crate::flops::forward_flops;
 use crate::model::{self, Loaded, ModelDetails, token_nll};
 use crate::table::{f64_column, frame, read_parquet, u64_column, write_parquet};
 use crate::tokens::{Block, Blocks, check_block, collate};
-use crate::{Artifact, Context, Error, Result, disk};
+use crate::{Artifact, Context, Error, Result};
 use polars::prelude::Column;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -300,21 +302,17 @@ impl<'a> Work<'a> {
 /// Sums a block's row of token losses by document. Position t speaks of token t + 1, so it counts to that token's
 /// document; tokens before the first segment (a beginning-of-sequence token) are inputs only.
 fn split(block: &Block, segments: &[Segment], nll_t: &[f64], mask_t: &[f32]) -> Vec<Part> {
-    let covered: usize = segments.iter().map(|segment| segment.tokens as usize).sum();
-    let mut from = block.ids.len() - covered;
-    let part = |segment: &Segment| {
-        let tokens = from.max(1)..from + segment.tokens as usize;
-        from = tokens.end;
-        let positions = tokens.start - 1..tokens.end.max(tokens.start) - 1;
+    let part = |(document, ids): (u64, Range<usize>)| {
+        let positions = label_positions(&ids);
         let (nll, tokens) = masked_sum(&nll_t[positions.clone()], &mask_t[positions]);
         Part {
             block: block.index,
-            document: segment.document,
+            document,
             nll,
             tokens,
         }
     };
-    segments.iter().map(part).collect()
+    stretches(block.ids.len(), segments).map(part).collect()
 }
 
 /// Σ_t mask_t · nll_t and Σ_t mask_t (MiniPLM, sheet 2.3): their quotient is an item's mean loss.
@@ -333,14 +331,7 @@ fn write_parts(file: &Path, parts: &[Part]) -> Result<()> {
         Column::new("nll".into(), column(parts, |part| part.nll)),
         Column::new("tokens".into(), column(parts, |part| part.tokens)),
     ];
-    let unfinished = file.with_extension("part");
-    write_parquet(&unfinished, &mut frame(columns))?;
-    let io = Error::io("cannot write", file);
-    let commit = || {
-        disk::sync(&unfinished)?;
-        disk::rename(&unfinished, file)
-    };
-    commit().map_err(io)
+    common::commit(file, |file| write_parquet(file, &mut frame(columns)))
 }
 
 fn read_parts(file: &Path) -> Result<Vec<Part>> {
