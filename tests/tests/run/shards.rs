@@ -53,10 +53,66 @@ batch_size = 1
 [steps.chance]
 use = "score.random"
 data = "@tokens.train"
+[steps.middling]
+use = "score.perplexity"
+data = "@tokens.train"
+model = "@model"
+keep = "mid"
+batch_size = 2
+[steps.reducible]
+use = "score.rho_loss"
+data = "@tokens.train"
+model = "@model"
+reference = "@model"
+batch_size = 2
+[steps.influence]
+use = "score.influence"
+data = "@tokens.train"
+model = "@model"
+target = "@tokens.valid"
+[steps.influential_documents]
+use = "score.influence"
+data = "@tokens.train"
+model = "@model"
+target = "@tokens.valid"
+similarity = "cosine"
+item = "document"
+[steps.important]
+use = "score.dsir"
+data = "@tokens.train"
+target = "@tokens.valid"
+[steps.parts]
+use = "corpus.split"
+corpus = "@pool"
+fractions = { pool = 0.7, target = 0.3 }
+[steps.important_documents]
+use = "score.dsir"
+data = "@parts.pool"
+target = "@parts.target"
+[steps.told]
+use = "score.classifier"
+data = "@tokens.train"
+target = "@tokens.valid"
+item = "document"
+examples = 5
+[steps.told_documents]
+use = "score.classifier"
+data = "@parts.pool"
+target = "@parts.target"
 "#
 }
 
-const SCORES: [&str; 4] = ["score.logprobs", "score.miniplm", "score.random", "embed.text"];
+const SCORES: [&str; 9] = [
+    "score.logprobs",
+    "score.miniplm",
+    "score.perplexity",
+    "score.rho_loss",
+    "score.influence",
+    "score.dsir",
+    "score.classifier",
+    "score.random",
+    "embed.text",
+];
 
 /// The same with every score in `shards` pieces.
 fn cut(shards: u32) -> String {
@@ -104,7 +160,7 @@ fn any_number_of_shards_leaves_the_same_bytes() {
         let file = format!("cut-{shards}.toml");
         lab.write(&file, cut(shards));
         // How the work is cut is no part of what was asked for.
-        assert_eq!(lab.lyceum(&["run", &file]).exits(0).cached().len(), 11);
+        assert_eq!(lab.lyceum(&["run", &file]).exits(0).cached().len(), 20);
         forget_scores(&lab);
         let plan = lab.lyceum(&["plan", &file]).exits(0);
         assert!(
