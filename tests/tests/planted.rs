@@ -228,7 +228,7 @@ fn finished() -> &'static Lab {
         write("pool.jsonl", 1, &[("sea", 40), ("sums", 100), ("noise", 40)]);
         write("target.jsonl", 2, &[("sea", 60)]);
         write("sums.jsonl", 3, &[("sums", 120)]);
-        write("ladder.jsonl", 4, &[("sums", 50), ("half", 50), ("noise", 50)]);
+        write("ladder.jsonl", 4, &[("sums", 50), ("half", 80), ("noise", 30)]);
         lab.write("planted.toml", EXPERIMENT);
         lab.lyceum(&["run", "planted.toml"]).exits(0);
         lab

@@ -7,7 +7,7 @@ use super::ngrams::NGrams;
 use crate::artifact::Item;
 use crate::component::{Component, Estimate, Output, Seeding, Sharding, Sizes, main_output};
 use crate::reference::{self, Ref};
-use crate::{Context, Kind, Result};
+use crate::{Artifact, Context, Kind, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BinaryHeap;
@@ -123,13 +123,16 @@ target = "@clean_tokens.train"
         };
         let raw = params.raw.as_ref();
         let sides = Sides::open(&data, &params.target, raw, params.item, ngrams, context)?;
-        let fitted = fit(&params, &sides, context)?;
-
+        let item = sides.data.item(params.item);
         let own = context.shard.range(sides.data.len());
+        if own.is_empty() {
+            return write(context, &data, item, Vec::new()); // more shards than items
+        }
+        let fitted = fit(&params, &sides, context, own.contains(&0))?;
         let bar = context
             .services
             .bar("scoring n-grams", own.end - own.start, "items");
-        let mut rows: Vec<(u64, f64, f64)> = Vec::new();
+        let mut rows = Vec::new();
         let (mut tokens, mut products) = (0, 0);
         sides.data.each(own, context, &*bar, |bag| {
             tokens += bag.tokens;
@@ -140,22 +143,25 @@ target = "@clean_tokens.train"
             rows.push((index, fitted.log_odds(&features), ngrams));
         })?;
         context.services.cost(tokens, 2.0 * products as f64);
-
-        rows.sort_by_key(|&(index, _, _)| index);
-        let column = |get: fn(&(u64, f64, f64)) -> f64| rows.iter().map(get).collect();
-        let columns = vec![
-            ("score", column(|row| row.1)),
-            ("probability", column(|row| 1.0 / (1.0 + (-row.1).exp()))),
-            ("ngrams", column(|row| row.2)),
-        ];
-        let index = rows.iter().map(|row| row.0).collect();
-        let item = sides.data.item(params.item);
-        common::write(context, &data, item, index, "score", columns)
+        write(context, &data, item, rows)
     }
 }
 
-/// Learns from both sides. Every shard does so anew, and the first one tells the cost.
-fn fit(params: &Params, sides: &Sides, context: &Context) -> Result<Logistic> {
+/// Writes rows of item, log-odds and number of n-grams.
+fn write(context: &Context, data: &Artifact, item: Item, mut rows: Vec<(u64, f64, f64)>) -> Result<()> {
+    rows.sort_by_key(|&(index, _, _)| index);
+    let column = |get: fn(&(u64, f64, f64)) -> f64| rows.iter().map(get).collect();
+    let columns = vec![
+        ("score", column(|row| row.1)),
+        ("probability", column(|row| 1.0 / (1.0 + (-row.1).exp()))),
+        ("ngrams", column(|row| row.2)),
+    ];
+    let index = rows.iter().map(|row| row.0).collect();
+    common::write(context, data, item, index, "score", columns)
+}
+
+/// Learns from both sides. Every shard does so anew, and one tells the cost.
+fn fit(params: &Params, sides: &Sides, context: &Context, tells: bool) -> Result<Logistic> {
     let mut examples = Examples::default();
     let mut tokens = 0;
     for (bags, called, wanted) in [(&sides.target, "target", true), (sides.raw(), "raw", false)] {
@@ -188,7 +194,7 @@ fn fit(params: &Params, sides: &Sides, context: &Context) -> Result<Logistic> {
             params.iterations
         ));
     }
-    if context.shard.index == 0 {
+    if tells {
         // A product forward and one backward, to the weights alone.
         let flops = 4.0 * (examples.nonzero() * fitted.passes) as f64;
         context.services.cost(tokens, flops);

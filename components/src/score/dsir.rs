@@ -6,7 +6,7 @@ use super::ngrams::NGrams;
 use crate::artifact::Item;
 use crate::component::{Component, Estimate, Output, Sharding, Sizes, main_output};
 use crate::reference::{self, Ref};
-use crate::{Context, Kind, Result};
+use crate::{Artifact, Context, Kind, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -98,6 +98,11 @@ target = "@clean_tokens.train"
         };
         let raw = params.raw.as_ref();
         let sides = Sides::open(&data, &params.target, raw, params.item, ngrams, context)?;
+        let item = sides.data.item(params.item);
+        let own = context.shard.range(sides.data.len());
+        if own.is_empty() {
+            return write(context, &data, item, Vec::new()); // more shards than items
+        }
         let (target, target_tokens) = count(&sides.target, params.buckets, "target", context)?;
         if target_tokens == 0 {
             return Err(sides.nothing_in_target());
@@ -105,12 +110,16 @@ target = "@clean_tokens.train"
         let (raw, raw_tokens) = count(sides.raw(), params.buckets, "raw", context)?;
         let ratios = log_ratios(&target, &raw, params.smoothing);
 
-        let own = context.shard.range(sides.data.len());
+        // What every shard counts is told by the one that has the first item.
+        let mut tokens = if own.contains(&0) {
+            target_tokens + raw_tokens
+        } else {
+            0
+        };
         let bar = context
             .services
             .bar("scoring n-grams", own.end - own.start, "items");
-        let mut rows: Vec<(u64, f64, f64)> = Vec::new();
-        let mut tokens = 0;
+        let mut rows = Vec::new();
         sides.data.each(own, context, &*bar, |bag| {
             let sum = bag
                 .buckets
@@ -125,22 +134,20 @@ target = "@clean_tokens.train"
             tokens += bag.tokens;
             rows.push((bag.index, score, ngrams));
         })?;
-        // An n-gram's ratio is added up: a product of sparse counts with the ratios. What every shard counts, one tells.
-        let counted = if context.shard.index == 0 {
-            target_tokens + raw_tokens
-        } else {
-            0
-        };
+        // A product of sparse counts with the ratios.
         let flops = 2.0 * rows.iter().map(|(_, _, ngrams)| ngrams).sum::<f64>();
-        context.services.cost(tokens + counted, flops);
-
-        rows.sort_by_key(|&(index, _, _)| index);
-        let column = |get: fn(&(u64, f64, f64)) -> f64| rows.iter().map(get).collect();
-        let columns = vec![("score", column(|row| row.1)), ("ngrams", column(|row| row.2))];
-        let index = rows.iter().map(|row| row.0).collect();
-        let item = sides.data.item(params.item);
-        common::write(context, &data, item, index, "score", columns)
+        context.services.cost(tokens, flops);
+        write(context, &data, item, rows)
     }
+}
+
+/// Writes rows of item, score and number of n-grams.
+fn write(context: &Context, data: &Artifact, item: Item, mut rows: Vec<(u64, f64, f64)>) -> Result<()> {
+    rows.sort_by_key(|&(index, _, _)| index);
+    let column = |get: fn(&(u64, f64, f64)) -> f64| rows.iter().map(get).collect();
+    let columns = vec![("score", column(|row| row.1)), ("ngrams", column(|row| row.2))];
+    let index = rows.iter().map(|row| row.0).collect();
+    common::write(context, data, item, index, "score", columns)
 }
 
 /// How often each bucket occurs in a corpus, and how many tokens or words that took reading.

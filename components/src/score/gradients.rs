@@ -63,6 +63,23 @@ pub(super) fn gradient(decoder: &Decoder, batch: &Batch, weights_n: Vec<f64>) ->
     flat.values
 }
 
+/// ⟨direction, ∇ Σ_t weight_t · nll_t⟩ of every row of a batch, each by a backward pass of its own.
+pub(super) fn row_dots(decoder: &Decoder, direction: &[f64], batch: &Batch, weights_n: &[f64]) -> Vec<f64> {
+    let row = |row: usize| {
+        let range = row * batch.width..(row + 1) * batch.width;
+        let alone = Batch {
+            inputs: batch.inputs[range.clone()].to_vec(),
+            labels: batch.labels[range.clone()].to_vec(),
+            mask: batch.mask[range.clone()].to_vec(),
+            rows: 1,
+            width: batch.width,
+        };
+        let gradient = gradient(decoder, &alone, weights_n[range].to_vec());
+        similarity(Similarity::Dot, direction, &gradient)
+    };
+    (0..batch.rows).map(row).collect()
+}
+
 /// Gradients laid out one after the other; zeros for a parameter that has none.
 struct Flat {
     gradients: GradientsParams,

@@ -38,11 +38,12 @@ impl Examples {
         self.columns.len()
     }
 
-    fn row(&self, row: usize) -> impl Iterator<Item = (usize, f64)> + '_ {
-        let start = if row == 0 { 0 } else { self.ends[row - 1] };
-        let range = start..self.ends[row];
-        let columns = self.columns[range.clone()].iter().map(|&column| column as usize);
-        columns.zip(self.values[range].iter().copied())
+    /// The features that occur, ascending.
+    fn used(&self) -> Vec<u32> {
+        let mut used = self.columns.clone();
+        used.sort_unstable();
+        used.dedup();
+        used
     }
 }
 
@@ -80,8 +81,10 @@ impl Logistic {
         iterations: usize,
         mut tick: impl FnMut() -> Result<(), E>,
     ) -> Result<Self, E> {
-        let objective = Objective::new(examples, features, l2);
-        let mut x = vec![0.0; features + 1];
+        // A feature that no example has keeps weight 0, and so needs no place in any vector.
+        let used = examples.used();
+        let objective = Objective::new(examples, &used, l2);
+        let mut x = vec![0.0; used.len() + 1];
         let (mut value, mut gradient) = objective.at(&x);
         let mut passes = 1;
         let mut pairs: VecDeque<Pair> = VecDeque::new();
@@ -121,10 +124,13 @@ impl Logistic {
             (x, value, gradient) = (next, next_value, next_gradient);
         }
         let converged = norm(&gradient) <= TOLERANCE;
-        let bias = x.pop().unwrap_or_default();
+        let mut weights = vec![0.0; features];
+        for (&column, weight) in used.iter().zip(&x) {
+            weights[column as usize] = *weight;
+        }
         Ok(Self {
-            weights: x,
-            bias,
+            weights,
+            bias: x[used.len()],
             passes,
             converged,
         })
@@ -134,6 +140,8 @@ impl Logistic {
 /// The function that is minimised; its last variable is the bias.
 struct Objective<'a> {
     examples: &'a Examples,
+    /// The examples' columns, each as its place among those that occur.
+    columns: Vec<u32>,
     features: usize,
     l2: f64,
     /// What one example weighs: of the others, and of the wanted.
@@ -141,15 +149,25 @@ struct Objective<'a> {
 }
 
 impl<'a> Objective<'a> {
-    fn new(examples: &'a Examples, features: usize, l2: f64) -> Self {
+    fn new(examples: &'a Examples, used: &[u32], l2: f64) -> Self {
+        let place = |column: &u32| used.partition_point(|other| other < column) as u32;
         let wanted = examples.wanted.iter().filter(|&&wanted| wanted).count();
         let weight = [examples.wanted.len() - wanted, wanted].map(|count| 0.5 / count.max(1) as f64);
         Self {
             examples,
-            features,
+            columns: examples.columns.par_iter().map(place).collect(),
+            features: used.len(),
             l2,
             weight,
         }
+    }
+
+    fn row(&self, row: usize) -> impl Iterator<Item = (usize, f64)> + '_ {
+        let Examples { values, ends, .. } = self.examples;
+        let start = if row == 0 { 0 } else { ends[row - 1] };
+        let range = start..ends[row];
+        let columns = self.columns[range.clone()].iter().map(|&column| column as usize);
+        columns.zip(values[range].iter().copied())
     }
 
     /// Its value and its gradient.
@@ -171,7 +189,7 @@ impl<'a> Objective<'a> {
                 sum += weight * softplus(sign * z);
                 // d softplus(±z) / dz = ±σ(±z).
                 let slope = weight * sign * sigmoid(sign * z);
-                for (column, value) in self.examples.row(row) {
+                for (column, value) in self.row(row) {
                     gradient[column] += slope * value;
                 }
                 gradient[self.features] += slope;
