@@ -180,10 +180,7 @@ impl<'a> Objective<'a> {
             for row in task * TASK..last {
                 let wanted = self.examples.wanted[row];
                 let weight = self.weight[usize::from(wanted)];
-                let product = self
-                    .examples
-                    .row(row)
-                    .map(|(column, value)| weights[column] * value);
+                let product = self.row(row).map(|(column, value)| weights[column] * value);
                 let z = bias + product.sum::<f64>();
                 let sign = if wanted { -1.0 } else { 1.0 };
                 sum += weight * softplus(sign * z);
