@@ -1,7 +1,8 @@
 //! A bench for tests: a folder of artifacts, and a context that finds them.
 
 use crate::artifact::{
-    Boundary, Item, Scores, Segment, TokenType, TokensDetails, TokensWriter, write_header,
+    Boundary, CorpusWriter, Document, Item, Scores, Segment, TokenType, TokensDetails, TokensWriter,
+    write_header,
 };
 use crate::reference::{FilePath, FolderPath};
 use crate::table::{frame, write_parquet};
@@ -100,6 +101,21 @@ impl Bench {
         write_parquet(&folder.join("documents.parquet"), &mut frame(columns)).expect("writes");
         let details = serde_json::json!({ "documents": cells.len() });
         write_header(&folder, Kind::Corpus, cells.join(" "), None, details).expect("writes");
+        self.publish(location)
+    }
+
+    /// Publishes a corpus of these texts.
+    pub(crate) fn texts(&self, location: &str, texts: &[&str]) -> Artifact {
+        let mut writer = CorpusWriter::create(&self.at(location), &[]).expect("creates");
+        for (i, text) in texts.iter().enumerate() {
+            let document = Document {
+                id: i.to_string(),
+                text: (*text).to_owned(),
+                cells: Vec::new(),
+            };
+            writer.push(document).expect("pushes");
+        }
+        writer.finish().expect("writes");
         self.publish(location)
     }
 

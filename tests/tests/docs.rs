@@ -55,7 +55,26 @@ fn every_experiment_in_the_guide_is_valid() {
             assert!(out.status.success(), "{}: {talk}", page.display());
         }
     }
-    assert_eq!(checked, 5, "examples in the README and the guide");
+    assert_eq!(checked, 6, "examples in the README and the guide");
+}
+
+#[test]
+fn the_experiment_about_selecting_data_runs() {
+    let lab = Lab::new(env!("CARGO_BIN_EXE_lyceum-under-test"));
+    for name in ["pool.jsonl.gz", "clean.jsonl.gz"] {
+        let path = format!("experiments/data/{name}");
+        lab.write(
+            &path,
+            fs::read(root().join(&path)).expect("the quickstart's data"),
+        );
+    }
+    let page = fs::read_to_string(root().join("docs/selecting-data.md")).expect("a page");
+    let block = page
+        .split("```toml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next());
+    lab.write("which-score.toml", block.expect("an experiment"));
+    lab.lyceum(&["run", "which-score.toml"]).exits(0);
 }
 
 #[test]

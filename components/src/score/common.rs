@@ -40,6 +40,21 @@ pub(crate) fn batch_size() -> usize {
     16
 }
 
+/// Tokens or words of the longest n-gram, unless told otherwise.
+pub(super) fn longest_ngram() -> usize {
+    2
+}
+
+/// Tokens of packed data, or about as many words as a corpus has: one in six bytes.
+pub(super) fn units(sizes: &Sizes, data: &str) -> f64 {
+    let data = sizes.of(data);
+    if data.tokens > 0.0 {
+        data.tokens
+    } else {
+        data.bytes / 6.0
+    }
+}
+
 /// How many tokens of each item were scored, as a column.
 pub(super) fn tokens(items: &[ItemNll]) -> Vec<f64> {
     items.iter().map(|item| item.tokens as f64).collect()
@@ -96,18 +111,28 @@ pub(super) fn scores(
 
 /// Writes the main output of the shards whose output folders these are.
 pub(super) fn merge(context: &Context, parts: &[PathBuf]) -> Result<()> {
+    merge_with(context, parts, |_| Ok(()))
+}
+
+/// The same, with something done to the scores of all items before they are written.
+pub(super) fn merge_with(
+    context: &Context,
+    parts: &[PathBuf],
+    finish: impl FnOnce(&mut Scores) -> Result<()>,
+) -> Result<()> {
     let parts: Vec<Artifact> = parts
         .iter()
         .map(|folder| Artifact::open(folder, "", "a shard's scores"))
         .collect::<Result<_>>()?;
     let read: Vec<Scores> = parts.iter().map(Scores::read).collect::<Result<_>>()?;
     let source = parts.first().and_then(|part| part.header.source.clone());
-    let (Some(scores), Some(source)) = (Scores::merge(read), source) else {
+    let (Some(mut scores), Some(source)) = (Scores::merge(read), source) else {
         return Err(Error::data(
             "bad_artifact",
             "a shard's scores do not say what they are of",
         ));
     };
+    finish(&mut scores)?;
     // Every part has a table of tokens or none has; their rows follow each other as the parts do.
     let files = parts.iter().map(|part| part.path.join(TokenScores::FILE));
     let files: Vec<PathBuf> = files.filter(|file| file.exists()).collect();

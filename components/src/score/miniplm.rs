@@ -1,14 +1,11 @@
 //! `score.miniplm`: difference sampling (MiniPLM, sheet 2.3).
 
 use super::common::{self, Reduction};
-use super::nll::Work;
-use super::score_difference;
+use super::difference::{Difference, Measured};
 use crate::artifact::Item;
 use crate::component::{Component, Estimate, Output, Sharding, Sizes, main_output};
-use crate::model::ModelDetails;
 use crate::reference::{self, Ref};
-use crate::tokens::Blocks;
-use crate::{Artifact, Context, Kind, Result};
+use crate::{Context, Kind, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -69,38 +66,21 @@ reference = "@reference"
         let data = context.open(&params.data)?;
         let teacher = context.open(&params.teacher)?;
         let reference = context.open(&params.reference)?;
-        let blocks = Blocks::open(&data, context)?;
-        let work = Work::new(context, &blocks, params.item, params.batch_size)?;
-        work.check_model(&teacher)?;
-        let trained = work.check_model(&reference)?;
-        note_overlap(context, &blocks, &data, &trained);
-
-        let by_teacher = work.items(&teacher, "teacher")?;
-        let by_reference = work.items(&reference, "reference")?;
-        let teacher_nll = params.reduction.all(&by_teacher);
-        let reference_nll = params.reduction.all(&by_reference);
-        let columns = vec![
-            ("score", score_difference(&reference_nll, &teacher_nll)?),
-            ("teacher_nll", teacher_nll),
-            ("reference_nll", reference_nll),
-            ("tokens", common::tokens(&by_teacher)),
-        ];
-        let index = by_teacher.iter().map(|item| item.index).collect();
-        common::write(context, &data, params.item, index, "score", columns)
-    }
-}
-
-/// A reference that has seen what it scores is too good there, and what it has learnt by heart is wrongly dropped
-/// (sheet 10). At small scale one trains it on the pool all the same, so it is said and not refused.
-fn note_overlap(context: &Context, blocks: &Blocks, data: &Artifact, reference: &ModelDetails) {
-    let Some(seen) = &reference.data else {
-        return;
-    };
-    let seen = &seen.fingerprint;
-    if *seen == data.header.fingerprint || *seen == blocks.source().header.fingerprint {
-        context.services.note(
-            "reference_overlap: the reference was trained on the data it scores; \
-             what it has learnt by heart scores too low",
-        );
+        let difference = Difference {
+            data: &data,
+            behind: Measured {
+                model: &reference,
+                column: "reference_nll",
+            },
+            ahead: Measured {
+                model: &teacher,
+                column: "teacher_nll",
+            },
+            apart: (&reference, "too low"),
+            reduction: params.reduction,
+            item: params.item,
+            batch_size: params.batch_size,
+        };
+        difference.write(context)
     }
 }

@@ -1,10 +1,12 @@
 //! What parts of packed blocks cost a model: a block's losses cut by document, token by token or summed.
 
+use super::items::{label_positions, stretches};
 use crate::Result;
 use crate::artifact::{Segment, TokenScores};
 use crate::table::{f64_column, frame, read_parquet, u64_column, write_parquet};
 use crate::tokens::Block;
 use polars::prelude::Column;
+use std::ops::Range;
 use std::path::Path;
 
 /// What one document's part of one block cost a model.
@@ -23,37 +25,31 @@ pub(crate) struct Part {
 /// Sums a block's row of token losses by document. Position t speaks of token t + 1, so it counts to that token's
 /// document; tokens before the first segment (a beginning-of-sequence token) are inputs only.
 pub(super) fn split(block: &Block, segments: &[Segment], nll_t: &[f64], mask_t: &[f32]) -> Vec<Part> {
-    let mut from = first_place(block, segments);
-    let part = |segment: &Segment| {
-        let tokens = from.max(1)..from + segment.tokens as usize;
-        from = tokens.end;
-        let positions = tokens.start - 1..tokens.end.max(tokens.start) - 1;
+    let part = |(document, ids): (u64, Range<usize>)| {
+        let positions = label_positions(&ids);
         let (nll, tokens) = masked_sum(&nll_t[positions.clone()], &mask_t[positions]);
         Part {
             block: block.index,
-            document: segment.document,
+            document,
             nll,
             tokens,
         }
     };
-    segments.iter().map(part).collect()
+    stretches(block.ids.len(), segments).map(part).collect()
 }
 
 /// What every token came to that [`split`] sums, in their order.
 pub(super) fn note(block: &Block, segments: &[Segment], nll_t: &[f64], mask_t: &[f32]) -> TokenScores {
     let mut noted = TokenScores::default();
-    for place in first_place(block, segments).max(1)..block.ids.len() {
-        if mask_t[place - 1] != 0.0 {
-            noted.push(block.index, place as u64, block.ids[place], -nll_t[place - 1]);
+    for (_, ids) in stretches(block.ids.len(), segments) {
+        for position in label_positions(&ids) {
+            if mask_t[position] != 0.0 {
+                let place = position + 1;
+                noted.push(block.index, place as u64, block.ids[place], -nll_t[position]);
+            }
         }
     }
     noted
-}
-
-/// Where the segments of a block begin.
-fn first_place(block: &Block, segments: &[Segment]) -> usize {
-    let covered: usize = segments.iter().map(|segment| segment.tokens as usize).sum();
-    block.ids.len() - covered
 }
 
 /// Σ_t mask_t · nll_t and Σ_t mask_t (MiniPLM, sheet 2.3): their quotient is an item's mean loss.

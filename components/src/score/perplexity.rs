@@ -3,12 +3,13 @@
 use super::common::{self, Reduction};
 use super::nll::Work;
 use crate::artifact::Item;
-use crate::component::{Component, Estimate, Output, Sizes, main_output};
+use crate::component::{Component, Estimate, Output, Sharding, Sizes, main_output};
 use crate::reference::{self, Ref};
 use crate::tokens::Blocks;
 use crate::{Context, Kind, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// How near an item's perplexity is to the wanted end: `score`; besides, `perplexity`, `nll` (mean, nats), `tokens`.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +53,7 @@ impl Component for Perplexity {
     const NAME: &'static str = "score.perplexity";
     const SUMMARY: &'static str = "one model's perplexity; the low, middle or high end scores high";
     const NUMERIC: bool = true;
-    // Not cut into shards: the middle is that of all items.
+    const SHARDING: Sharding = Sharding::Items;
     const EXAMPLE: &'static str = r#"use = "score.perplexity"
 data = "@tokens"
 model = "@reference"
@@ -65,6 +66,16 @@ keep = "low"
 
     fn estimate(params: &Params, sizes: &Sizes) -> Estimate {
         common::estimate(sizes, params.data.as_str(), &[params.model.as_str()], 4.0)
+    }
+
+    fn merge(params: Params, parts: &[PathBuf], context: &Context) -> Result<()> {
+        // The middle is that of all items, which no shard knows.
+        common::merge_with(context, parts, |scores| {
+            let score = toward(params.keep, scores.column(Some("nll"))?);
+            scores.columns.retain(|(name, _)| name != "score");
+            scores.columns.insert(0, ("score".to_owned(), score));
+            Ok(())
+        })
     }
 
     fn run(params: Params, context: &Context) -> Result<()> {

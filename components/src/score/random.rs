@@ -1,6 +1,7 @@
 //! `score.random`: scores by chance, the control for every other score.
 
 use super::common;
+use super::items::Items;
 use crate::artifact::Item;
 use crate::component::{Component, Estimate, Output, Seeding, Sharding, Sizes, main_output};
 use crate::reference::{self, Ref};
@@ -8,7 +9,6 @@ use crate::tokens::Blocks;
 use crate::{Context, Error, Kind, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Uniform scores in (0, 1): `score`. An item's score depends on the seed and its number alone.
@@ -51,20 +51,12 @@ data = "@tokens"
     fn run(params: Params, context: &Context) -> Result<()> {
         let data = context.open(&params.data)?;
         let blocks = Blocks::open(&data, context)?;
-        let numbers = (0..blocks.len()).map(|position| blocks.get(position).index);
-        let items: BTreeSet<u64> = match params.item {
-            Item::Block => numbers.collect(),
-            Item::Document => numbers
-                .flat_map(|index| blocks.segments(index))
-                .map(|segment| segment.document)
-                .collect(),
-        };
+        let items = Items::of(&blocks, params.item);
         if items.is_empty() {
             return Err(Error::data("empty_input", "there are no items to score"));
         }
-        let range = context.shard.range(items.len() as u64);
-        let (skip, take) = (range.start as usize, (range.end - range.start) as usize);
-        let index: Vec<u64> = items.into_iter().skip(skip).take(take).collect();
+        let range = context.shard.range(items.len());
+        let index: Vec<u64> = range.map(|place| items.get(place).0).collect();
         let stream = context.stream("score.random");
         let scores = index.iter().map(|&item| stream.at(item).uniform()).collect();
         common::write(

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 /// Blocks of up to seven tokens over the documents 0 to 4, each ended by 0. Document 2 lies in two blocks.
-const BLOCKS: [BlockOf<'static>; 5] = [
+pub(super) const BLOCKS: [BlockOf<'static>; 5] = [
     (&[3, 4, 5, 6, 7, 8, 0], &[(0, 7)]),
     (&[3, 4, 0], &[(1, 3)]),
     (&[2, 0, 5, 6, 0, 1, 9], &[(3, 2), (4, 3), (2, 2)]),
@@ -23,7 +23,7 @@ const BLOCKS: [BlockOf<'static>; 5] = [
     (&[9, 8, 7, 6, 5, 4, 3], &[(4, 7)]),
 ];
 
-fn config(vocab_size: usize, positions: usize) -> ModelConfig {
+pub(super) fn config(vocab_size: usize, positions: usize) -> ModelConfig {
     let spec: ModelSpec = serde_json::from_value(json!({
         "hidden_size": 16,
         "num_hidden_layers": 2,
@@ -35,7 +35,12 @@ fn config(vocab_size: usize, positions: usize) -> ModelConfig {
     spec.config(vocab_size)
 }
 
-fn model(bench: &Bench, step: &str, config: &ModelConfig, change: impl Fn(&mut ModelDetails)) -> Artifact {
+pub(super) fn model(
+    bench: &Bench,
+    step: &str,
+    config: &ModelConfig,
+    change: impl Fn(&mut ModelDetails),
+) -> Artifact {
     let context = bench.context(step);
     let decoder = Decoder::init(config, context.precision, &Stream::new(7, step), &context.device);
     let mut details = ModelDetails {
@@ -56,7 +61,7 @@ fn model(bench: &Bench, step: &str, config: &ModelConfig, change: impl Fn(&mut M
 }
 
 /// The tokens, a teacher and a reference; the reference was trained on something else.
-fn bench() -> Bench {
+pub(super) fn bench() -> Bench {
     let bench = Bench::new();
     let corpus = bench.corpus("pool", "quality", &["good", "bad", "good", "bad", "good"]);
     bench.tokens("tokens", &corpus, &BLOCKS);
@@ -67,7 +72,7 @@ fn bench() -> Bench {
     bench
 }
 
-fn logprobs(bench: &Bench, step: &str, more: Value) -> Scores {
+pub(super) fn logprobs(bench: &Bench, step: &str, more: Value) -> Scores {
     let mut params = json!({ "data": "@tokens", "model": "@teacher" });
     let more = more.as_object().expect("an object").clone();
     params.as_object_mut().expect("an object").extend(more);
@@ -91,7 +96,7 @@ fn reference_losses(bench: &Bench) -> Vec<(usize, usize, f64)> {
     losses
 }
 
-fn assert_close(ours: &[f64], theirs: &[f64]) {
+pub(super) fn assert_close(ours: &[f64], theirs: &[f64]) {
     assert_eq!(ours.len(), theirs.len());
     for (a, b) in ours.iter().zip(theirs) {
         assert!((a - b).abs() < 1e-5, "{ours:?} {theirs:?}");

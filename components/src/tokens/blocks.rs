@@ -116,6 +116,14 @@ impl Blocks {
         self.len() == 0
     }
 
+    /// The number in the underlying tokens of the block at `position`, which is below [`Self::len`].
+    pub fn index(&self, position: u64) -> u64 {
+        match &self.view {
+            None => position,
+            Some(view) => view[position as usize].0,
+        }
+    }
+
     /// The block at `position`, which is below [`Self::len`].
     pub fn get(&self, position: u64) -> Block {
         let (index, weight) = match &self.view {
