@@ -26,6 +26,7 @@ pub use cache::Cache;
 pub use config::{Activation, Biases, Family, ModelConfig, Norm, Positions};
 pub use decoder::Decoder;
 pub use export::Export;
+pub(crate) use files::finish;
 pub use files::{Loaded, ModelDetails, Stopped, load, load_folder, load_frozen, save};
 pub use info::Info;
 pub use init::Init;

@@ -6,6 +6,7 @@ mod documents;
 mod logprobs;
 mod miniplm;
 mod nll;
+mod pds;
 mod perplexity;
 mod random;
 #[cfg(test)]
@@ -16,6 +17,11 @@ pub use difference::score_difference;
 pub use logprobs::Logprobs;
 pub use miniplm::MiniPlm;
 pub use nll::masked_sum;
+pub use pds::{
+    Descent, HeadShape, Keep, Method, Moments, Pds, PdsParams, PdsProxy, ProxyParams, ScorerHead,
+    ScorerLabels, ScorerOutput, ScorerParams, ScorerPooling, TrainScorer, accuracy_and_f1, highest, pool,
+    z_scores,
+};
 pub use perplexity::Perplexity;
 pub use random::Random;
 

@@ -56,9 +56,8 @@ pub(crate) fn save(
     let attempt = scratch.join("attempt");
     remove(&attempt)?;
     make_folder(&attempt)?;
-    let mut weights = Collect::default();
-    decoder.clone().valid().visit(&mut weights);
-    write_tensors(&attempt.join("model.safetensors"), &weights.tensors)?;
+    let weights = collect(&decoder.clone().valid());
+    write_tensors(&attempt.join("model.safetensors"), &weights)?;
     write_tensors(&attempt.join("optimizer.safetensors"), &optimizer.state())?;
     curve::write(&attempt.join("curve.parquet"), points)?;
     let state = attempt.join("position.json");
@@ -112,14 +111,7 @@ pub(crate) fn restore(
     };
     let State { position, .. } =
         serde_json::from_slice(&text).map_err(|error: serde_json::Error| bad(error.to_string()))?;
-    let mut fill = Fill {
-        tensors: read_tensors(&folder.join("model.safetensors"))?,
-        ..Fill::default()
-    };
-    let decoder = decoder.map(&mut fill);
-    if let Some(path) = fill.missing {
-        return Err(bad(format!("it has no weights that fit `{path}`")));
-    }
+    let decoder = fill(decoder, read_tensors(&folder.join("model.safetensors"))?).map_err(bad)?;
     let state = read_tensors(&folder.join("optimizer.safetensors"))?;
     optimizer.restore(position.step, state, &decoder.embedding.val());
     let points = curve::read(&folder.join("curve.parquet"))?;
@@ -153,6 +145,26 @@ fn remove(folder: &Path) -> Result<()> {
 
 fn sync(path: &Path) -> Result<()> {
     disk::sync(path).map_err(Error::io("cannot sync", path))
+}
+
+/// A module's parameters by path.
+pub(crate) fn collect<M: Module>(module: &M) -> BTreeMap<String, TensorData> {
+    let mut collect = Collect::default();
+    module.visit(&mut collect);
+    collect.tensors
+}
+
+/// A module with its parameters replaced by path; else what is missing.
+pub(crate) fn fill<M: Module>(module: M, tensors: BTreeMap<String, TensorData>) -> Result<M, String> {
+    let mut fill = Fill {
+        tensors,
+        ..Fill::default()
+    };
+    let module = module.map(&mut fill);
+    match fill.missing {
+        Some(path) => Err(format!("it has no weights that fit `{path}`")),
+        None => Ok(module),
+    }
 }
 
 /// Collects a module's parameters by path.

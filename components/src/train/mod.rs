@@ -20,6 +20,7 @@ mod terms;
 mod tests;
 mod weighting;
 
+pub(crate) use checkpoint::{collect, fill};
 pub use curve::{Point, read as read_curve};
 pub use lm::Lm;
 pub use optimizer::{AdamWSettings, Optimizer};
