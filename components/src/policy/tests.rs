@@ -12,7 +12,7 @@ fn params(more: Value) -> Value {
         "data": { "width": 8, "train": 40, "target": 30 },
         "steps": 25,
         "epochs": 12,
-        "lr": 0.02,
+        "lr": 0.005,
         "save_every": 5,
     });
     let more = more.as_object().expect("an object").clone();

@@ -1,6 +1,6 @@
 //! The states of a training, kept so that one can go back through them.
 
-use super::number::{add_scaled, from_bytes, to_bytes};
+use super::number::{add_scaled, from_bytes};
 use super::{Number, Plan, Training};
 use crate::{Error, Result, disk};
 use std::path::{Path, PathBuf};
@@ -118,8 +118,9 @@ impl<N: Number> Trajectory<N> {
             }
             Place::Disk(folder) => {
                 let file = state_file(folder, step);
-                let mut bytes = to_bytes(theta);
-                bytes.extend(to_bytes(&self.losses));
+                let mut bytes = Vec::with_capacity(theta.len() * N::BYTES + self.losses.len() * f64::BYTES);
+                theta.iter().for_each(|number| number.write(&mut bytes));
+                self.losses.iter().for_each(|loss| loss.write(&mut bytes));
                 disk::write_atomically(&file, bytes).map_err(Error::io("cannot write", &file))
             }
         }

@@ -232,7 +232,7 @@ fn transformer<N: Number>(
 }
 
 const T: usize = 6;
-const RATE: f64 = 0.4;
+const RATE: f64 = 0.05;
 
 /// ∂ Area / ∂γ_n for constant weights, by central differences of whole trainings.
 fn by_finite_differences(area: &mut dyn FnMut(&[f64]) -> f64, weights: &[f64]) -> Vec<f64> {

@@ -40,7 +40,13 @@ struct Seen {
 }
 
 impl<T: Training> Observer<T> for Seen {
-    fn meet(&mut self, training: &mut T, _: usize, theta: &[T::Number], lambda: &[T::Number]) -> Result<()> {
+    fn meet(
+        &mut self,
+        training: &mut T,
+        step: usize,
+        theta: &[T::Number],
+        lambda: &[T::Number],
+    ) -> Result<()> {
         let mut products = vec![0.0; training.examples()];
         training.products(step, theta, lambda, &mut products)?;
         self.theta.push(wide(theta));

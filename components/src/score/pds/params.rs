@@ -37,10 +37,10 @@ pub struct ProxyParams {
     /// Plain gradient descent at a constant rate.
     #[serde(default)]
     pub optim: Descent,
-    /// Steps from one that is scored to the next.
-    #[serde(default = "score_every")]
-    #[schemars(range(min = 1), extend("x-unit" = "steps"))]
-    pub score_every: usize,
+    /// Steps from one that is scored to the next; a tenth of `steps`, at least 1, where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1), extend("x-unit" = "steps"), example = 10)]
+    pub score_every: Option<usize>,
     /// Target blocks drawn anew at every step; all of them where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1), extend("x-unit" = "blocks"), example = 32)]
@@ -78,10 +78,6 @@ fn steps() -> usize {
     100
 }
 
-fn score_every() -> usize {
-    10
-}
-
 fn one() -> usize {
     1
 }
@@ -95,7 +91,7 @@ impl ProxyParams {
     pub(super) fn problems(&self) -> Vec<Problem> {
         let mut problems = self.optim.problems("optim");
         for (field, value) in [
-            ("score_every", Some(self.score_every)),
+            ("score_every", self.score_every),
             ("checkpoint_every", self.checkpoint_every),
         ] {
             if value.is_some_and(|value| value > self.steps) {
@@ -115,8 +111,13 @@ impl ProxyParams {
         self.outer_epochs > 1
     }
 
+    /// Steps from one that is scored to the next.
+    pub(super) fn interval(&self) -> usize {
+        self.score_every.unwrap_or((self.steps / 10).max(1))
+    }
+
     /// Steps whose states meet the drawn blocks.
     pub(super) fn scored_steps(&self) -> usize {
-        self.steps.div_ceil(self.score_every)
+        self.steps.div_ceil(self.interval())
     }
 }

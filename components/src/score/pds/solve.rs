@@ -236,7 +236,7 @@ impl<'a> Solver<'a> {
         };
         trajectory.forward(training, start, &mut step)?;
         let file = folder.join("costate");
-        let found = gains(training, &trajectory, params.score_every, Some(&file), &mut step)?;
+        let found = gains(training, &trajectory, params.interval(), Some(&file), &mut step)?;
         let area = found.area();
         bar.message(&format!("area {area:.4}"));
         if let Some(before) = progress.area.filter(|before| area > *before) {
