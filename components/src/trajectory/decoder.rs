@@ -1,7 +1,7 @@
 //! Short trainings of decoder language models.
 
 use super::rows::{RowModel, Sequences};
-use super::{Difference, ExampleLosses, Number, Plan, Training, dot, norm};
+use super::{Difference, ExampleLosses, Number, Training, dot, norm};
 use crate::Result;
 use crate::flops::{forward_flops, training_flops};
 use crate::metrics::spearman;
@@ -104,8 +104,9 @@ impl<N: Number> DecoderTraining<'_, N> {
         })
     }
 
-    /// Tokens read and FLOPs of a way forth and back, `scored` of whose steps ask for the examples' products.
-    pub fn cost(&self, config: &ModelConfig, plan: Plan, scored: usize) -> (u64, f64) {
+    /// Tokens read and FLOPs of `steps` steps forth and back, `scored` of which ask for the examples' products. Steps that are
+    /// taken again for want of memory do not count: how a result was stored is no part of what it cost.
+    pub fn cost(&self, config: &ModelConfig, steps: usize, scored: usize) -> (u64, f64) {
         let mut cost = (0, 0.0);
         let mut add =
             |sequences: &dyn Sequences, i: usize, times: f64, flops: fn(&ModelConfig, usize) -> f64| {
@@ -113,10 +114,10 @@ impl<N: Number> DecoderTraining<'_, N> {
                 cost.0 += (times * width as f64) as u64;
                 cost.1 += times * flops(config, width);
             };
-        for step in 0..=plan.steps() {
-            if step < plan.steps() {
-                // Forth, perhaps again, and twice for the Hessian.
-                let times = 3.0 + f64::from(u8::from(plan.recomputes(step)));
+        for step in 0..=steps {
+            if step < steps {
+                // Forth, and twice for the Hessian.
+                let times = 3.0;
                 let (sequences, chosen) = self.of_step(step);
                 let read = chosen.iter().filter(|(_, weight)| *weight != 0.0);
                 read.for_each(|&(i, _)| add(sequences, i, times, training_flops));

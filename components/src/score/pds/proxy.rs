@@ -53,7 +53,6 @@ optim = { lr = 0.1, batch_size = 16 }
         let models: Vec<Size> = params.models.iter().map(|model| sizes.of(model)).collect();
         let plan = plan(params);
         let steps = params.steps as f64;
-        let again = (0..params.steps).filter(|&step| plan.recomputes(step)).count() as f64;
         let drawn = params.proxy as f64 * width(&data);
         let of_step = if params.weighted() {
             drawn
@@ -63,8 +62,8 @@ optim = { lr = 0.1, batch_size = 16 }
         let targets = params
             .target_sample
             .map_or(target.items, |drawn| (drawn as f64).min(target.items));
-        // Forth, perhaps again, and twice for the Hessian; the target at every state; the drawn blocks forward, twice.
-        let trained = (3.0 * steps + again) * of_step + (steps + 1.0) * targets * width(&target);
+        // Forth, and twice for the Hessian; the target at every state; the drawn blocks forward, twice.
+        let trained = 3.0 * steps * of_step + (steps + 1.0) * targets * width(&target);
         let tokens = 3.0 * trained + 2.0 * params.scored_steps() as f64 * drawn;
         let largest = models.iter().map(|model| model.parameters).fold(0.0, f64::max);
         let on_disk = params.trajectory == Keep::Disk;

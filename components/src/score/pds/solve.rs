@@ -245,7 +245,7 @@ impl<'a> Solver<'a> {
                 progress.epochs,
             ));
         }
-        let (tokens, flops) = training.cost(config, plan, params.scored_steps());
+        let (tokens, flops) = training.cost(config, params.steps, params.scored_steps());
         progress.tokens += tokens;
         progress.flops += flops;
         progress.area = Some(area);

@@ -171,9 +171,9 @@ fn outer_epochs_give_weights_on_the_simplex_that_favour_what_is_like_the_target(
 fn costs_are_what_was_read() {
     let bench = bench();
     solve(&bench, "cost", json!({})).expect("solves");
-    // T = 5, stored every second state: steps 0, 2 and 4 are taken again. Forth 5, again 3, twice for five Hessians, of
-    // four blocks each; eight targets at six states; forty blocks twice at three states.
-    let trained = (5 + 3 + 2 * 5) * 4 + 6 * 8;
+    // Forth 5 and twice for five Hessians, of four blocks each; eight targets at six states; forty blocks twice at three
+    // states.
+    let trained = (5 + 2 * 5) * 4 + 6 * 8;
     let width = crate::flops::forward_flops(&config(), 6);
     let (tokens, flops) = bench.cost();
     assert_eq!(tokens, 6 * (trained + 40 * 2 * 3));
