@@ -4,7 +4,7 @@
 /// spread.
 pub fn spearman(a: &[f64], b: &[f64]) -> f64 {
     let (a, b) = (ranks(a), ranks(b));
-    let mean = (a.len() as f64 + 1.0) / 2.0;
+    let mean = f64::midpoint(a.len() as f64, 1.0);
     let product =
         |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| (a - mean) * (b - mean)).sum() };
     product(&a, &b) / (product(&a, &a) * product(&b, &b)).sqrt()
@@ -20,7 +20,7 @@ fn ranks(values: &[f64]) -> Vec<f64> {
         let equal = |&&i: &&usize| values[i] == values[order[first]];
         let count = order[first..].iter().take_while(equal).count().max(1);
         for &i in &order[first..first + count] {
-            ranks[i] = first as f64 + (count as f64 + 1.0) / 2.0;
+            ranks[i] = first as f64 + f64::midpoint(count as f64, 1.0);
         }
         first += count;
     }

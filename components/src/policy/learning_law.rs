@@ -317,10 +317,7 @@ impl Work<'_> {
     ) -> Result<Vec<LawEpoch>> {
         let Self { params, context } = self;
         let file = context.scratch.join("policy");
-        let mut epochs = match kept(&file, &mut perceptron.policy)? {
-            Some(epochs) => epochs,
-            None => Vec::new(),
-        };
+        let mut epochs = kept(&file, &mut perceptron.policy)?.unwrap_or_default();
         let bar: Box<dyn Bar> =
             context
                 .services
