@@ -35,12 +35,14 @@ pub mod generate;
 pub mod gradients;
 pub mod metrics;
 pub mod model;
+pub mod policy;
 pub mod score;
 pub mod select;
 pub mod tasks;
 pub mod tokenizer;
 pub mod tokens;
 pub mod train;
+pub mod trajectory;
 
 pub use artifact::{Artifact, Kind};
 pub use burn::tensor::Device;

@@ -1,6 +1,8 @@
 //! Every component there is, in the order of the reference pages.
 
-use crate::{Descriptor, corpus, embed, evaluate, generate, model, score, select, tokenizer, tokens, train};
+use crate::{
+    Descriptor, corpus, embed, evaluate, generate, model, policy, score, select, tokenizer, tokens, train,
+};
 
 /// The registry.
 pub const COMPONENTS: &[Descriptor] = &[
@@ -17,6 +19,7 @@ pub const COMPONENTS: &[Descriptor] = &[
     Descriptor::of::<model::Export>(),
     Descriptor::of::<model::Info>(),
     Descriptor::of::<train::Lm>(),
+    Descriptor::of::<score::TrainScorer>(),
     Descriptor::of::<score::Logprobs>(),
     Descriptor::of::<score::Perplexity>(),
     Descriptor::of::<score::MiniPlm>(),
@@ -24,8 +27,11 @@ pub const COMPONENTS: &[Descriptor] = &[
     Descriptor::of::<score::Dsir>(),
     Descriptor::of::<score::Classifier>(),
     Descriptor::of::<score::Influence>(),
+    Descriptor::of::<score::Pds>(),
+    Descriptor::of::<score::PdsProxy>(),
     Descriptor::of::<score::Random>(),
     Descriptor::of::<select::Top>(),
+    Descriptor::of::<policy::LearningLaw>(),
     Descriptor::of::<generate::Text>(),
     Descriptor::of::<embed::Text>(),
     Descriptor::of::<evaluate::LmLoss>(),

@@ -33,6 +33,8 @@ pub enum Kind {
     Embeddings,
     /// Texts that a model wrote.
     Generations,
+    /// Weights of examples at every step of a training.
+    Policy,
 }
 
 impl Kind {
@@ -48,6 +50,7 @@ impl Kind {
             Self::Table => "table",
             Self::Embeddings => "embeddings",
             Self::Generations => "generations",
+            Self::Policy => "policy",
         }
     }
 }

@@ -27,6 +27,7 @@ pub use cache::Cache;
 pub use config::{Activation, Biases, Family, ModelConfig, Norm, Positions};
 pub use decoder::Decoder;
 pub use export::Export;
+pub(crate) use files::finish;
 pub use files::{Loaded, ModelDetails, Stopped, load, load_folder, load_frozen, save};
 pub use folder::READ_BESIDES_WEIGHTS;
 pub use info::Info;

@@ -17,6 +17,7 @@ mod miniplm;
 mod ngrams;
 mod nll;
 mod parts;
+mod pds;
 mod perplexity;
 mod random;
 mod rho_loss;
@@ -34,6 +35,11 @@ pub use logprobs::Logprobs;
 pub use miniplm::MiniPlm;
 pub use ngrams::NGrams;
 pub use parts::masked_sum;
+pub use pds::{
+    Descent, HeadShape, Keep, Method, Moments, Pds, PdsParams, PdsProxy, ProxyParams, ScorerHead,
+    ScorerLabels, ScorerOutput, ScorerParams, ScorerPooling, TrainScorer, accuracy_and_f1, highest, pool,
+    z_scores,
+};
 pub use perplexity::Perplexity;
 pub use random::Random;
 pub use rho_loss::RhoLoss;

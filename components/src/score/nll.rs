@@ -127,38 +127,9 @@ impl<'a> Work<'a> {
         self.blocks.get(position).ids.len() - 1
     }
 
-    /// Checks that `model` can read the tokens: `vocab_mismatch`, `tokenizer_mismatch`, `context_too_long`.
+    /// Checks that `model` can read the tokens: see [`check_model`].
     pub(crate) fn check_model(&self, model: &Artifact) -> Result<ModelDetails> {
-        let details: ModelDetails = model.details()?;
-        let tokens = self.blocks.details();
-        let label = &model.label;
-        if tokens.vocab_size as usize > details.vocab_size {
-            return Err(Error::data(
-                "vocab_mismatch",
-                format!(
-                    "`{label}` knows {} tokens; the data has a vocabulary of {}",
-                    details.vocab_size, tokens.vocab_size
-                ),
-            ));
-        }
-        if details.tokenizer != tokens.tokenizer {
-            return Err(Error::data(
-                "tokenizer_mismatch",
-                format!("`{label}` was trained with another tokenizer than the data was packed with"),
-            )
-            .hint("pack the data with the tokenizer of the model"));
-        }
-        if tokens.context > details.context {
-            return Err(Error::data(
-                "context_too_long",
-                format!(
-                    "blocks have a context of {}; `{label}` reads at most {}",
-                    tokens.context, details.context
-                ),
-            )
-            .hint("pack with a smaller `context`"));
-        }
-        Ok(details)
+        check_model(self.blocks, model)
     }
 
     /// Scores with `model`. `name` tells the chunks of several models apart. `non_finite_score` names the item.
@@ -319,4 +290,38 @@ impl<'a> Work<'a> {
         }
         items.into_values().filter(|item| item.tokens > 0).collect()
     }
+}
+
+/// Checks that `model` can read the tokens: `vocab_mismatch`, `tokenizer_mismatch`, `context_too_long`.
+pub(crate) fn check_model(blocks: &Blocks, model: &Artifact) -> Result<ModelDetails> {
+    let details: ModelDetails = model.details()?;
+    let tokens = blocks.details();
+    let label = &model.label;
+    if tokens.vocab_size as usize > details.vocab_size {
+        return Err(Error::data(
+            "vocab_mismatch",
+            format!(
+                "`{label}` knows {} tokens; the data has a vocabulary of {}",
+                details.vocab_size, tokens.vocab_size
+            ),
+        ));
+    }
+    if details.tokenizer != tokens.tokenizer {
+        return Err(Error::data(
+            "tokenizer_mismatch",
+            format!("`{label}` was trained with another tokenizer than the data was packed with"),
+        )
+        .hint("pack the data with the tokenizer of the model"));
+    }
+    if tokens.context > details.context {
+        return Err(Error::data(
+            "context_too_long",
+            format!(
+                "blocks have a context of {}; `{label}` reads at most {}",
+                tokens.context, details.context
+            ),
+        )
+        .hint("pack with a smaller `context`"));
+    }
+    Ok(details)
 }

@@ -56,7 +56,7 @@ pub(crate) fn save(
     let attempt = scratch.join("attempt");
     remove(&attempt)?;
     make_folder(&attempt)?;
-    write_flat(&attempt.join("model.safetensors"), &weights(decoder))?;
+    write_flat(&attempt.join("model.safetensors"), &collect(decoder))?;
     write_flat(&attempt.join("optimizer.safetensors"), &optimizer.state())?;
     curve::write(&attempt.join("curve.parquet"), points)?;
     let state = attempt.join("position.json");
@@ -111,24 +111,10 @@ pub(crate) fn restore(
     };
     let State { position, .. } =
         serde_json::from_slice(&text).map_err(|error: serde_json::Error| bad(error.to_string()))?;
-    let mut fill = Fill {
-        tensors: read_tensors(&folder.join("model.safetensors"))?,
-        ..Fill::default()
-    };
-    let decoder = decoder.map(&mut fill);
-    if let Some(path) = fill.missing {
-        return Err(bad(format!("it has no weights that fit `{path}`")));
-    }
-    if let Some(path) = fill.tensors.keys().next() {
-        return Err(bad(format!(
-            "it has weights `{path}`, which the model does not have"
-        )));
-    }
+    let decoder = fill(decoder, read_tensors(&folder.join("model.safetensors"))?).map_err(bad)?;
     let state = read_tensors(&folder.join("optimizer.safetensors"))?;
-    let weights = weights(&decoder).into_iter();
-    let sizes: BTreeMap<String, usize> = weights.map(|(path, weight)| (path, weight.len())).collect();
     optimizer
-        .restore(position.step, state, &sizes, &decoder.embedding.val())
+        .restore(position.step, state, &sizes(&decoder), &decoder.embedding.val())
         .map_err(bad)?;
     let points = curve::read(&folder.join("curve.parquet"))?;
     Ok((decoder, position, points))
@@ -163,11 +149,33 @@ fn sync(path: &Path) -> Result<()> {
     disk::sync(path).map_err(Error::io("cannot sync", path))
 }
 
-/// A model's weights by path.
-fn weights(decoder: &Decoder) -> BTreeMap<String, Flat> {
-    let mut weights = Collect::default();
-    decoder.visit(&mut weights);
-    weights.tensors
+/// A module's parameters by path.
+pub(crate) fn collect<M: Module>(module: &M) -> BTreeMap<String, Flat> {
+    let mut collect = Collect::default();
+    module.visit(&mut collect);
+    collect.tensors
+}
+
+/// Numbers in each of a module's parameters, by path.
+pub(crate) fn sizes<M: Module>(module: &M) -> BTreeMap<String, usize> {
+    let parameters = collect(module).into_iter();
+    parameters.map(|(path, values)| (path, values.len())).collect()
+}
+
+/// A module with its parameters replaced by path; else what is missing, or too much.
+pub(crate) fn fill<M: Module>(module: M, tensors: BTreeMap<String, TensorData>) -> Result<M, String> {
+    let mut fill = Fill {
+        tensors,
+        ..Fill::default()
+    };
+    let module = module.map(&mut fill);
+    if let Some(path) = fill.missing {
+        return Err(format!("it has no weights that fit `{path}`"));
+    }
+    match fill.tensors.keys().next() {
+        Some(path) => Err(format!("it has weights `{path}`, which the model does not have")),
+        None => Ok(module),
+    }
 }
 
 /// Collects a module's parameters by path.

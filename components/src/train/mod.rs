@@ -22,6 +22,7 @@ mod terms;
 mod tests;
 mod weighting;
 
+pub(crate) use checkpoint::{collect, fill, sizes};
 pub use curve::{Point, read as read_curve};
 pub use lm::Lm;
 pub use memory::peak_memory;

@@ -1,0 +1,117 @@
+//! One policy epoch of the learning law: once forth and back, and a step of every step's weights (sheet 2.4).
+
+use crate::Result;
+use crate::trajectory::{
+    Costate, Number, Observer, Passed, Perceptron, Training, Trajectory, backward, project_simplex,
+};
+use lyceum_kernels::RowElement;
+
+/// How weights are changed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LawStep {
+    /// ε, on the target loss summed over the steps.
+    pub lr: f64,
+    /// Whether each step's gradient is divided by its standard deviation over the examples times their number.
+    pub by_row: bool,
+    /// First steps whose weights stay as they are.
+    pub freeze: usize,
+}
+
+/// What an epoch came to, before its step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LawEpoch {
+    /// J = Σ_{t=1..T} L(θ_t).
+    pub objective: f64,
+    /// ‖∂J/∂γ‖ over all steps and examples.
+    pub gradient: f64,
+    /// Σ_t (max_n − Σ_n γ_{n,t}) ⟨λ_{t+1}, ∇l_n(θ_t)⟩, which vanishes at an optimum; times η the Frank–Wolfe gap of J.
+    pub gap: f64,
+}
+
+/// Trains from `start` under the perceptron's policy and goes back:
+/// ∂J/∂γ_{n,t} = −η ⟨λ_{t+1}, ∇l_n(θ_t)⟩. With a `step`, γ_t ← Proj_Δ[γ_t − ε ∂J/∂γ_t] for every t.
+///
+/// # Errors
+/// `diverged`, `non_finite_lambda`; those of `passed`, which is told after each step.
+pub fn improve<N: Number + RowElement>(
+    perceptron: &mut Perceptron<N>,
+    trajectory: &mut Trajectory<N>,
+    start: &[N],
+    step: Option<LawStep>,
+    passed: &mut dyn FnMut(usize) -> Result<()>,
+) -> Result<LawEpoch> {
+    trajectory.forward(perceptron, start, passed)?;
+    let mut watch = Watch {
+        rate: trajectory.rate(),
+        step,
+        products: vec![0.0; perceptron.train.len()],
+        objective: 0.0,
+        squares: 0.0,
+        gap: 0.0,
+        last: trajectory.plan().steps(),
+        passed,
+    };
+    let costate = Costate::start(trajectory);
+    backward(perceptron, trajectory, costate, &mut watch)?;
+    Ok(LawEpoch {
+        objective: watch.objective,
+        gradient: watch.squares.sqrt(),
+        gap: watch.gap,
+    })
+}
+
+struct Watch<'a> {
+    rate: f64,
+    step: Option<LawStep>,
+    products: Vec<f64>,
+    objective: f64,
+    squares: f64,
+    gap: f64,
+    last: usize,
+    passed: &'a mut dyn FnMut(usize) -> Result<()>,
+}
+
+impl<N: Number + RowElement> Observer<Perceptron<N>> for Watch<'_> {
+    fn meet(&mut self, training: &mut Perceptron<N>, step: usize, theta: &[N], lambda: &[N]) -> Result<()> {
+        training.products(step, theta, lambda, &mut self.products)?;
+        self.gap += gap(training.weights(step), &self.products);
+        self.squares += self.products.iter().map(|p| (self.rate * p).powi(2)).sum::<f64>();
+        Ok(())
+    }
+
+    fn pass(&mut self, training: &mut Perceptron<N>, passed: Passed, _: &[N]) -> Result<()> {
+        if passed.step > 0 {
+            self.objective += passed.target;
+        }
+        if let Some(law) = self.step
+            && passed.step < self.last
+            && passed.step >= law.freeze
+        {
+            let scale = if law.by_row {
+                law.lr / (deviation(&self.products).max(f64::MIN_POSITIVE) * self.products.len() as f64)
+            } else {
+                law.lr * self.rate
+            };
+            let weights = training.weights_mut(passed.step);
+            for (weight, product) in weights.iter_mut().zip(&self.products) {
+                *weight = N::of(weight.wide() + scale * product);
+            }
+            project_simplex(weights);
+        }
+        (self.passed)(passed.step)
+    }
+}
+
+/// max_n − Σ_n γ_n of the products.
+pub(super) fn gap<N: Number>(weights: &[N], products: &[f64]) -> f64 {
+    let most = products.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mean: f64 = weights.iter().zip(products).map(|(w, p)| w.wide() * p).sum();
+    most - mean
+}
+
+/// Population standard deviation.
+fn deviation(values: &[f64]) -> f64 {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    (values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt()
+}
