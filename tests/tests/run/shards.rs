@@ -53,15 +53,27 @@ batch_size = 1
 [steps.chance]
 use = "score.random"
 data = "@tokens.train"
+[steps.chosen]
+use = "select.top"
+scores = "@chance"
+keep = 0.5
+noise = "gumbel"
+tau = 0.1
 "#
 }
 
-const SCORES: [&str; 4] = ["score.logprobs", "score.miniplm", "score.random", "embed.text"];
+const SCORES: [&str; 5] = [
+    "score.logprobs",
+    "score.miniplm",
+    "score.random",
+    "embed.text",
+    "select.top",
+];
 
-/// The same with every score in `shards` pieces.
+/// The same with every score and selection in `shards` pieces.
 fn cut(shards: u32) -> String {
     let mut text = scored();
-    for component in ["score.", "embed."] {
+    for component in ["score.", "embed.", "select."] {
         let used = format!("use = \"{component}");
         text = text.replace(&used, &format!("shards = {shards}\n{used}"));
     }
@@ -104,7 +116,7 @@ fn any_number_of_shards_leaves_the_same_bytes() {
         let file = format!("cut-{shards}.toml");
         lab.write(&file, cut(shards));
         // How the work is cut is no part of what was asked for.
-        assert_eq!(lab.lyceum(&["run", &file]).exits(0).cached().len(), 11);
+        assert_eq!(lab.lyceum(&["run", &file]).exits(0).cached().len(), 12);
         forget_scores(&lab);
         let plan = lab.lyceum(&["plan", &file]).exits(0);
         assert!(
