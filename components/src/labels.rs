@@ -48,9 +48,16 @@ impl Labels {
         self.of_document[document as usize]
     }
 
-    /// Refuses labels of another corpus than the one `blocks` were packed from (`corpus_mismatch`).
+    /// Refuses labels of another corpus than the one `blocks` were packed from (`corpus_mismatch`), and of blocks that were
+    /// packed elsewhere (`no_corpus`).
     pub(crate) fn check_blocks(&self, blocks: &Blocks, context: &Context) -> Result<()> {
-        let packed = &blocks.details().corpus;
+        let Some(packed) = &blocks.details().corpus else {
+            return Err(Error::data(
+                "no_corpus",
+                "the tokens were imported: no corpus says which documents they come from",
+            )
+            .hint("import every group by a step of its own"));
+        };
         if packed.fingerprint != self.fingerprint {
             let corpus = View::open(&context.open_source(packed)?, context)?.source;
             self.check_corpus(&corpus)?;

@@ -1,6 +1,8 @@
 //! Every component there is, in the order of the reference pages.
 
-use crate::{Descriptor, corpus, embed, evaluate, generate, model, score, select, tokenizer, tokens, train};
+use crate::{
+    Descriptor, corpus, embed, evaluate, generate, model, score, select, tokenizer, tokens, train,
+};
 
 /// The registry.
 pub const COMPONENTS: &[Descriptor] = &[
@@ -12,6 +14,8 @@ pub const COMPONENTS: &[Descriptor] = &[
     Descriptor::of::<tokenizer::Train>(),
     Descriptor::of::<tokenizer::Load>(),
     Descriptor::of::<tokens::Pack>(),
+    Descriptor::of::<tokens::Import>(),
+    Descriptor::of::<tokens::Export>(),
     Descriptor::of::<model::Load>(),
     Descriptor::of::<model::Init>(),
     Descriptor::of::<model::Export>(),

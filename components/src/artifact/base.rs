@@ -33,6 +33,8 @@ pub enum Kind {
     Embeddings,
     /// Texts that a model wrote.
     Generations,
+    /// Token ids in the layout of another program.
+    Shards,
 }
 
 impl Kind {
@@ -48,6 +50,7 @@ impl Kind {
             Self::Table => "table",
             Self::Embeddings => "embeddings",
             Self::Generations => "generations",
+            Self::Shards => "shards",
         }
     }
 }
