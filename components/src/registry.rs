@@ -1,7 +1,7 @@
 //! Every component there is, in the order of the reference pages.
 
 use crate::{
-    Descriptor, corpus, embed, evaluate, generate, model, score, select, tokenizer, tokens, train,
+    Descriptor, analyze, corpus, embed, evaluate, generate, model, score, select, tokenizer, tokens, train,
 };
 
 /// The registry.
@@ -32,6 +32,8 @@ pub const COMPONENTS: &[Descriptor] = &[
     Descriptor::of::<evaluate::SelectionQuality>(),
     Descriptor::of::<evaluate::Tasks>(),
     Descriptor::of::<evaluate::Generation>(),
+    Descriptor::of::<analyze::ScalingLaw>(),
+    Descriptor::of::<analyze::Acceleration>(),
 ];
 
 /// The component called `name`.

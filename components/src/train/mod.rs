@@ -20,6 +20,8 @@ mod terms;
 mod tests;
 mod weighting;
 
+#[cfg(test)]
+pub(crate) use curve::write as write_curve;
 pub use curve::{Point, read as read_curve};
 pub use lm::Lm;
 pub use optimizer::{AdamWSettings, Optimizer};
