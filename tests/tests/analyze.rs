@@ -68,6 +68,8 @@ fn laws_of_given_points_predict_and_are_drawn() {
         assert!((get(fit, "beta").expect("a slope") - 0.29).abs() < 0.02, "{fit}");
         assert!(get(fit, "r2").expect("r2") > 0.999);
         assert!(get(fit, "held_out_error").expect("four sizes") < 0.01);
+        let [low, b, high] = ["B_low", "B", "B_high"].map(|metric| get(fit, metric).expect("an interval"));
+        assert!(low < b && b < high, "{low} {b} {high}");
         let found = large(fit, "loss").expect("a prediction");
         assert!((found - loss).abs() < 0.01, "{fit}: {found}");
         let ends = ["loss_low", "loss_high"].map(|metric| large(fit, metric).expect("an end"));

@@ -110,6 +110,16 @@ impl Fitted {
         })
     }
 
+    /// Whether the law falls without end for all that the points say: its irreducible loss is next to none of theirs.
+    pub(super) fn tells_no_end(&self) -> bool {
+        let least = self
+            .points
+            .iter()
+            .map(|point| point.loss)
+            .fold(f64::INFINITY, f64::min);
+        self.law.irreducible < 1e-3 * least
+    }
+
     /// The standard error and the 95 % interval of a number of the law over the draws; none where too few have it.
     pub(super) fn spread(&self, of: impl Fn(&Law) -> Option<f64>) -> Option<Spread> {
         spread(self.draws.iter().map(|law| law.as_ref().and_then(&of)))

@@ -5,6 +5,8 @@ use super::law::Law;
 use super::scaling_law::{Form, Params, Prediction};
 use crate::artifact::{Axes, Place, Table};
 
+/// Numbers that go exponentially with a slope: over draws they have ends, but no standard error worth the name.
+const FACTORS: [&str; 3] = ["A", "B", "D0"];
 /// Points of a drawn curve.
 const STEPS: usize = 60;
 
@@ -29,9 +31,23 @@ pub(super) fn numbers(table: &mut Table, name: &str, fit: &Fitted, form: Form) {
     };
     let n = fit.points.len() as u64;
     for (metric, of) in numbers {
-        if let Some(value) = of(&fit.law) {
-            let error = fit.spread(of).map(|spread| spread.error);
-            table.figure(Place::of(name, metric), value, n, error);
+        let Some(value) = of(&fit.law) else {
+            continue;
+        };
+        let spread = fit.spread(of);
+        if !FACTORS.contains(metric) {
+            table.figure(
+                Place::of(name, metric),
+                value,
+                n,
+                spread.map(|spread| spread.error),
+            );
+            continue;
+        }
+        table.figure(Place::of(name, metric), value, n, None);
+        if let Some(Spread { low, high, .. }) = spread {
+            table.figure(Place::of(name, &format!("{metric}_low")), low, n, None);
+            table.figure(Place::of(name, &format!("{metric}_high")), high, n, None);
         }
     }
     table.figure(Place::of(name, "r2"), fit.r2, n, None);

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Per fit: the law's numbers (`E`, `A`, `alpha`, `B`, `beta`; of one size `E`, `D0`, `beta`) with bootstrap standard errors,
-/// `r2` and `rmse` of the logarithms of losses, and `held_out_error` (mean relative error on each size by a fit to the
+/// or in the case of `A`, `B` and `D0` the ends of 95 % intervals (`A_low`, `A_high` and so on), `r2` and `rmse` of the
+/// logarithms of losses, and `held_out_error` (mean relative error on each size by a fit to the
 /// others). Per prediction: `loss`, its 95 % interval `loss_low` to `loss_high`, and against a baseline `acceleration`
 /// with its interval.
 #[derive(Debug, Clone, Copy)]
@@ -216,6 +217,11 @@ predict = [{ name = "ten times as long", amount = 5e6 }]
             .collect::<Result<_>>()?;
         let mut table = Table::default();
         for (name, fit) in &fitted {
+            if fit.tells_no_end() {
+                context.services.note(&format!(
+                    "the points of `{name}` do not tell what is irreducible: E is next to nothing"
+                ));
+            }
             report::numbers(&mut table, name, fit, params.form);
             report::plot(&mut table, name, fit, &params);
         }

@@ -1,11 +1,11 @@
 //! `select.top` as a step: every option, and every mistake.
 
 use super::{Top, gumbel_key};
-use crate::artifact::Selection;
+use crate::artifact::{Item, Scores, Selection};
 use crate::component::Component;
 use crate::random::Stream;
 use crate::testing::Bench;
-use crate::{Artifact, Result, Shard};
+use crate::{Artifact, Precision, Result, Shard};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -79,6 +79,38 @@ fn quotas_keep_the_best_of_every_group() {
         code(&bench, json!({ "keep": 0.5, "quotas": quotas })),
         "corpus_mismatch"
     );
+}
+
+#[test]
+fn blocks_belong_to_the_group_that_has_most_of_their_tokens() {
+    let bench = Bench::new();
+    let corpus = bench.corpus("pool", "domain", &["web", "book", "web"]);
+    let tokens = bench.tokens(
+        "tokens",
+        &corpus,
+        &[
+            (&[1, 2, 3, 0], &[(0, 3), (1, 1)]),
+            (&[4, 5, 6], &[(1, 2), (2, 1)]),
+            (&[7, 8], &[(2, 2)]),
+            (&[9, 9], &[(1, 2)]),
+        ],
+    );
+    let scores = Scores {
+        item: Item::Block,
+        primary: "score".to_owned(),
+        precision: Precision::F32,
+        index: vec![0, 1, 2, 3],
+        columns: vec![("score".to_owned(), vec![1.0, 4.0, 3.0, 2.0])],
+    };
+    let folder = bench.at("difference");
+    scores.write(&folder, tokens.as_source()).expect("writes");
+    bench.publish("difference");
+    let quotas = json!({ "corpus": "@pool", "column": "domain" });
+    let kept = select(&bench, json!({ "keep": 0.5, "quotas": quotas })).expect("a choice");
+    assert_eq!(kept.index, [1, 2]);
+    let quotas = json!({ "corpus": "@pool", "column": "domain", "keep": { "web": 1.0 } });
+    let kept = select(&bench, json!({ "keep": 0.5, "quotas": quotas })).expect("a choice");
+    assert_eq!(kept.index, [0, 1, 2]);
 }
 
 #[test]
