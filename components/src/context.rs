@@ -2,7 +2,7 @@
 
 use crate::artifact::Source;
 use crate::random::Stream;
-use crate::reference::{Accepts, FilePath, FolderPath, Ref, Refs, TaskPath};
+use crate::reference::{Accepts, FilePath, FolderPath, Ref, Refs, ShardsPath, TaskPath};
 use crate::train::Point;
 use crate::{Artifact, Error, Result, disk};
 use burn::tensor::{Device, FloatDType};
@@ -186,6 +186,11 @@ impl Context {
     /// Where a folder the user named lies.
     pub fn folder(&self, path: &FolderPath) -> Result<PathBuf> {
         self.services.folder(path)
+    }
+
+    /// Where a folder of token shards the user named lies.
+    pub fn shards(&self, path: &ShardsPath) -> Result<PathBuf> {
+        self.services.folder(&FolderPath(path.0.clone()))
     }
 
     /// Makes and gives the folder of the output called `name` (empty: the main one).

@@ -48,9 +48,16 @@ impl Labels {
         self.of_document[document as usize]
     }
 
-    /// Refuses labels of another corpus than the one `blocks` were packed from (`corpus_mismatch`).
+    /// Refuses labels of another corpus than the one `blocks` were packed from (`corpus_mismatch`), and of blocks that were
+    /// packed elsewhere (`no_corpus`).
     pub(crate) fn check_blocks(&self, blocks: &Blocks, context: &Context) -> Result<()> {
-        let packed = &blocks.details().corpus;
+        let Some(packed) = &blocks.details().corpus else {
+            return Err(Error::data(
+                "no_corpus",
+                "the tokens were imported: no corpus says which documents they come from",
+            )
+            .hint("import every group by a step of its own"));
+        };
         if packed.fingerprint != self.fingerprint {
             let corpus = View::open(&context.open_source(packed)?, context)?.source;
             self.check_corpus(&corpus)?;
@@ -93,14 +100,8 @@ pub(crate) struct ItemLabels {
 }
 
 impl ItemLabels {
-    /// For the items numbered `index` in `source`: tokens, a corpus, or a selection from either. `index_out_of_range`.
-    pub(crate) fn new(
-        labels: Labels,
-        item: Item,
-        index: &[u64],
-        source: Artifact,
-        context: &Context,
-    ) -> Result<Self> {
+    /// For items of `source`: tokens, a corpus, or a selection from either.
+    pub(crate) fn new(labels: Labels, item: Item, source: Artifact, context: &Context) -> Result<Self> {
         let source = View::open(&source, context)?.source;
         let blocks = if source.header.kind == Kind::Tokens {
             let blocks = Blocks::open(&source, context)?;
@@ -110,11 +111,16 @@ impl ItemLabels {
             labels.check_corpus(&source)?;
             None
         };
-        let count = blocks
-            .as_ref()
-            .map_or(labels.of_document.len() as u64, |blocks| blocks.details().blocks);
-        check_range(item.name(), index.iter().max().copied(), count)?;
         Ok(Self { labels, blocks })
+    }
+
+    /// Refuses numbers that no item has. `index_out_of_range`.
+    pub(crate) fn check(&self, index: &[u64]) -> Result<()> {
+        let (what, count) = match &self.blocks {
+            Some(blocks) => (Item::Block, blocks.details().blocks),
+            None => (Item::Document, self.labels.of_document.len() as u64),
+        };
+        check_range(what.name(), index.iter().max().copied(), count)
     }
 
     /// The different labels, in alphabetical order.

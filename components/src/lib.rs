@@ -28,6 +28,7 @@ pub mod template;
 mod testing;
 mod untrusted;
 
+pub mod analyze;
 pub mod corpus;
 pub mod embed;
 pub mod evaluate;

@@ -200,6 +200,29 @@ impl FolderPath {
     pub const ENDINGS: &[&str] = &["json", "jinja", "safetensors"];
 }
 
+/// A folder of token shards the user names, relative to the experiment file that names it. The contents of its files with
+/// the endings of [`ShardsPath::ENDINGS`], not its name, enter the key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ShardsPath(pub String);
+
+impl ShardsPath {
+    /// Endings of the files that make a shard.
+    pub const ENDINGS: &[&str] = &["bin", "idx"];
+}
+
+impl JsonSchema for ShardsPath {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "shards_folder".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "minLength": 1, "x-folder": Self::ENDINGS })
+    }
+}
+
 impl JsonSchema for FolderPath {
     fn inline_schema() -> bool {
         true

@@ -1,7 +1,8 @@
 //! Every component there is, in the order of the reference pages.
 
 use crate::{
-    Descriptor, corpus, embed, evaluate, generate, model, policy, score, select, tokenizer, tokens, train,
+    Descriptor, analyze, corpus, embed, evaluate, generate, model, policy, score, select, tokenizer, tokens,
+    train,
 };
 
 /// The registry.
@@ -14,6 +15,8 @@ pub const COMPONENTS: &[Descriptor] = &[
     Descriptor::of::<tokenizer::Train>(),
     Descriptor::of::<tokenizer::Load>(),
     Descriptor::of::<tokens::Pack>(),
+    Descriptor::of::<tokens::Import>(),
+    Descriptor::of::<tokens::Export>(),
     Descriptor::of::<model::Load>(),
     Descriptor::of::<model::Init>(),
     Descriptor::of::<model::Export>(),
@@ -38,6 +41,8 @@ pub const COMPONENTS: &[Descriptor] = &[
     Descriptor::of::<evaluate::SelectionQuality>(),
     Descriptor::of::<evaluate::Tasks>(),
     Descriptor::of::<evaluate::Generation>(),
+    Descriptor::of::<analyze::ScalingLaw>(),
+    Descriptor::of::<analyze::Acceleration>(),
 ];
 
 /// The component called `name`.

@@ -1,5 +1,9 @@
 //! Reading and writing the tables inside artifacts: Parquet through Polars, with errors that name the file.
 
+mod pieces;
+
+pub(crate) use pieces::{Pieces, group_sizes};
+
 use crate::disk::{self, Failure};
 use crate::untrusted::parquet;
 use crate::{Error, Result};

@@ -141,7 +141,7 @@ impl Bench {
             dropped_tokens: 0,
             dtype: TokenType::of(20),
             tokenizer: "a tokenizer".to_owned(),
-            corpus: corpus.as_source(),
+            corpus: Some(corpus.as_source()),
         };
         writer.finish(b"{}", &details).expect("writes");
         self.publish(location)

@@ -2,7 +2,7 @@
 
 mod files;
 
-pub use files::{artifact, config, ipc, jsonl, parquet, safetensors, tokenizer};
+pub use files::{artifact, config, ipc, jsonl, parquet, safetensors, shards, tokenizer};
 
 use lyceum::plan::Planner;
 use lyceum::spec::{Options, Resolved, load_text, to_toml};

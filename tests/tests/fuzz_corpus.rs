@@ -18,6 +18,7 @@ const TARGETS: &[(&str, Target, usize)] = &[
     ("jsonl", fuzz::jsonl, 0),
     ("parquet", fuzz::parquet, 0),
     ("safetensors", fuzz::safetensors, 0),
+    ("shards", fuzz::shards, 0),
     ("tokenizer", fuzz::tokenizer, 0),
 ];
 /// Drawing ends after this long, however many inputs are left.

@@ -105,6 +105,11 @@ fn lines_of_json() {
 }
 
 #[test]
+fn token_shards() {
+    endures("shards", fuzz::shards);
+}
+
+#[test]
 fn tokenizers() {
     endures("tokenizer", fuzz::tokenizer);
 }

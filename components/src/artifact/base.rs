@@ -35,6 +35,8 @@ pub enum Kind {
     Generations,
     /// Weights of examples at every step of a training.
     Policy,
+    /// Token ids in the layout of another program.
+    Shards,
 }
 
 impl Kind {
@@ -51,6 +53,7 @@ impl Kind {
             Self::Embeddings => "embeddings",
             Self::Generations => "generations",
             Self::Policy => "policy",
+            Self::Shards => "shards",
         }
     }
 }

@@ -12,7 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-const FILE: &str = "scores.parquet";
+/// Name of the table inside the folder.
+pub(super) const FILE: &str = "scores.parquet";
 
 /// What a row speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -136,12 +137,18 @@ impl Scores {
     pub fn column(&self, name: Option<&str>) -> Result<&[f64]> {
         let name = name.unwrap_or(&self.primary);
         let found = self.columns.iter().find(|(column, _)| column == name);
-        found.map(|(_, values)| values.as_slice()).ok_or_else(|| {
-            let names: Vec<_> = self.columns.iter().map(|(name, _)| format!("`{name}`")).collect();
-            Error::data("unknown_column", format!("the scores have no column `{name}`"))
-                .hint(format!("take one of {}", names.join(", ")))
-        })
+        let names = self.columns.iter().map(|(name, _)| name.as_str());
+        found
+            .map(|(_, values)| values.as_slice())
+            .ok_or_else(|| unknown_column(name, names))
     }
+}
+
+/// Scores do not have the column that was asked for, but these.
+pub(super) fn unknown_column<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Error {
+    let known: Vec<_> = known.map(|name| format!("`{name}`")).collect();
+    Error::data("unknown_column", format!("the scores have no column `{name}`"))
+        .hint(format!("take one of {}", known.join(", ")))
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@
 use super::{Artifact, Item, Kind, Source, write_header};
 use crate::Result;
 use crate::table::{
-    check_rows, damaged, f32_column, fingerprint, frame, read_parquet, u64_column, write_parquet,
+    Pieces, check_rows, damaged, f32_column, fingerprint, group_sizes, read_parquet, u64_column,
 };
-use polars::prelude::Column;
+use polars::prelude::{Column, DataType, Field};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const FILE: &str = "selection.parquet";
 
@@ -63,13 +63,11 @@ pub struct Selection {
 impl Selection {
     /// Writes it as the artifact in `folder`.
     pub fn write(&self, folder: &Path, source: Source) -> Result<()> {
-        let columns = vec![
-            Column::new("index".into(), &self.index),
-            Column::new("weight".into(), &self.weight),
-        ];
-        write_parquet(&folder.join(FILE), &mut frame(columns))?;
-        let print = fingerprint(folder, &[FILE], &source.fingerprint)?;
-        write_header(folder, Kind::Selection, print, Some(source), &self.details)
+        let mut writer = SelectionWriter::create(folder, self.index.len())?;
+        for (&index, &weight) in self.index.iter().zip(&self.weight) {
+            writer.push(index, weight)?;
+        }
+        writer.finish(&self.details, source)
     }
 
     /// Reads the artifact. `length_mismatch`: the table is not as long as its header says. `bad_table`.
@@ -90,9 +88,92 @@ impl Selection {
     }
 }
 
+/// Writes a selection item by item, holding one row group.
+pub struct SelectionWriter {
+    folder: PathBuf,
+    table: Pieces,
+    /// Rows of the groups to come, the next one last.
+    groups: Vec<usize>,
+    index: Vec<u64>,
+    weight: Vec<f32>,
+}
+
+impl SelectionWriter {
+    /// Starts the selection in `folder`; as many items as `items` will be pushed.
+    pub fn create(folder: &Path, items: usize) -> Result<Self> {
+        let schema = [("index", DataType::UInt64), ("weight", DataType::Float32)];
+        let schema = schema.map(|(name, kind)| Field::new(name.into(), kind));
+        let mut groups: Vec<usize> = group_sizes(items).collect();
+        groups.reverse();
+        Ok(Self {
+            folder: folder.to_path_buf(),
+            table: Pieces::create(&folder.join(FILE), &schema.into_iter().collect())?,
+            groups,
+            index: Vec::new(),
+            weight: Vec::new(),
+        })
+    }
+
+    /// Adds an item.
+    pub fn push(&mut self, index: u64, weight: f32) -> Result<()> {
+        self.index.push(index);
+        self.weight.push(weight);
+        if self.groups.last() == Some(&self.index.len()) {
+            self.groups.pop();
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is left and the header.
+    pub fn finish(mut self, details: &SelectionDetails, source: Source) -> Result<()> {
+        if !self.index.is_empty() {
+            self.flush()?;
+        }
+        self.table.finish()?;
+        let print = fingerprint(&self.folder, &[FILE], &source.fingerprint)?;
+        write_header(&self.folder, Kind::Selection, print, Some(source), details)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.table.group(vec![
+            Column::new("index".into(), &self.index),
+            Column::new("weight".into(), &self.weight),
+        ])?;
+        self.index.clear();
+        self.weight.clear();
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::{frame, write_parquet};
+
+    #[test]
+    fn pieces_are_the_bytes_of_the_whole() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let group = 512 * 512;
+        for items in [1, 5, group - 1, group, 2 * group - 1, 2 * group, 3 * group + 7] {
+            let index: Vec<u64> = (0..items as u64).map(|i| 3 * i + i % 3).collect();
+            let weight: Vec<f32> = index.iter().map(|&i| (i % 7) as f32).collect();
+            let mut writer = SelectionWriter::create(folder.path(), items).expect("creates");
+            for (&index, &weight) in index.iter().zip(&weight) {
+                writer.push(index, weight).expect("pushes");
+            }
+            assert!(writer.groups.is_empty());
+            writer.table.finish().expect("writes");
+            let whole = folder.path().join("whole.parquet");
+            let columns = vec![
+                Column::new("index".into(), &index),
+                Column::new("weight".into(), &weight),
+            ];
+            write_parquet(&whole, &mut frame(columns)).expect("writes");
+            let bytes = [&whole, &folder.path().join(FILE)].map(|file| std::fs::read(file).expect("reads"));
+            assert!(bytes[0] == bytes[1], "{items} items");
+        }
+    }
 
     #[test]
     fn what_is_written_is_read() {

@@ -6,9 +6,12 @@
 //!   two variants are compared by pairing instances.
 //! - `histogram.parquet`, where there are distributions to show: `variant`, `column`, `group`, `bin_low`, `bin_high`,
 //!   `count` (u64). Bins are half-open but for the last, ascending, equal for all groups of a variant and column.
+//! - `lines.parquet`, where there are curves to show: `plot`, `x_axis`, `y_axis`, `logarithmic`, `line`, `joined` (a line
+//!   has a curve, points, or both), `x`, `y`.
 //!
 //! Rows come in the order they were added: variants as the experiment names them, metrics as the component lists them.
 
+use super::lines::{Axes, Lines};
 use super::{Artifact, Kind, write_header};
 use crate::Result;
 use crate::table::{bootstrap_error, fingerprint, frame, ratio, read_parquet, write_parquet};
@@ -19,6 +22,7 @@ use std::path::Path;
 const TABLE: &str = "table.parquet";
 const INSTANCES: &str = "instances.parquet";
 const HISTOGRAM: &str = "histogram.parquet";
+const LINES: &str = "lines.parquet";
 
 /// A table being filled.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +30,7 @@ pub struct Table {
     rows: Rows,
     instances: Instances,
     histogram: Bins,
+    lines: Lines,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -177,6 +182,16 @@ impl Table {
         }
     }
 
+    /// Adds a curve to a plot.
+    pub fn curve(&mut self, axes: Axes, line: &str, points: &[(f64, f64)]) {
+        self.lines.add(axes, line, true, points);
+    }
+
+    /// Adds points to a plot; those of a line that has a curve look like it.
+    pub fn dots(&mut self, axes: Axes, line: &str, points: &[(f64, f64)]) {
+        self.lines.add(axes, line, false, points);
+    }
+
     /// Writes it as the artifact in `folder`.
     pub fn write(&self, folder: &Path, details: impl Serialize) -> Result<()> {
         let mut files = vec![TABLE];
@@ -206,6 +221,10 @@ impl Table {
             ];
             write_parquet(&folder.join(HISTOGRAM), &mut frame(columns))?;
             files.push(HISTOGRAM);
+        }
+        if !self.lines.is_empty() {
+            write_parquet(&folder.join(LINES), &mut self.lines.frame())?;
+            files.push(LINES);
         }
         let print = fingerprint(folder, &files, "")?;
         write_header(folder, Kind::Table, print, None, details)

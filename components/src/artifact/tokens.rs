@@ -93,8 +93,9 @@ pub struct TokensDetails {
     pub dtype: TokenType,
     /// Fingerprint of the tokenizer.
     pub tokenizer: String,
-    /// The corpus whose rows the segments name.
-    pub corpus: Source,
+    /// The corpus whose rows the segments name; none if the tokens were made elsewhere, and every block is a document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corpus: Option<Source>,
 }
 
 /// A document's part of a block.

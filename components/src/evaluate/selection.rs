@@ -112,7 +112,8 @@ good = ["good"]
             let good = good_labels(&labels, &params)?;
             let judged = Judged::open(&artifact, params.keep, context)?;
             let source = context.open_source(&judged.source)?;
-            let labels = ItemLabels::new(labels, judged.item, &judged.index, source, context)?;
+            let labels = ItemLabels::new(labels, judged.item, source, context)?;
+            labels.check(&judged.index)?;
             judged.measure(&mut table, &labels, &good, params.bins);
         }
         table.write(&context.output("")?, ())

@@ -2,9 +2,9 @@
 //!
 //! Positions are row numbers of the scores; rows lie in the source's order, so "lower position" is "lower index".
 
+use super::cut::{Keeping, Tally, cuts, rank};
 use crate::artifact::Order;
 use crate::{Error, Result};
-use std::cmp::Ordering;
 
 /// How many of `items` a ratio keeps: trunc(ratio · items), the product in double precision (0.29 of 100 are 28).
 ///
@@ -33,43 +33,34 @@ pub fn keep_count(ratio: f64, items: usize) -> Result<usize> {
 pub fn check_finite(scores: &[f64], index: &[u64]) -> Result<()> {
     match scores.iter().position(|score| !score.is_finite()) {
         None => Ok(()),
-        Some(at) => Err(Error::data(
-            "non_finite_score",
-            format!("the score of item {} is {}", index[at], scores[at]),
-        )
-        .at(format!("item {}", index[at]))),
+        Some(at) => Err(non_finite(index[at], scores[at])),
     }
+}
+
+/// The mistake of a score that is no finite number.
+pub(super) fn non_finite(item: u64, score: f64) -> Error {
+    Error::data("non_finite_score", format!("the score of item {item} is {score}")).at(format!("item {item}"))
 }
 
 /// Positions of the `k` best of finite `scores`, ascending. Of equal scores the lower position is taken first.
 pub fn top_k(scores: &[f64], k: usize, order: Order) -> Vec<usize> {
-    top_k_of((0..scores.len()).collect(), scores, k, order)
+    let ranks = || scores.iter().map(|&score| rank(score, order));
+    let mut tally = Tally::new(1);
+    ranks().for_each(|rank| tally.add(0, rank));
+    let cuts = cuts(tally, &[k as u64], |visit| {
+        ranks().for_each(|rank| visit(0, rank));
+        Ok(())
+    });
+    let cuts = cuts.expect("numbers in memory can be passed over again");
+    let mut keeping = Keeping::by(&cuts);
+    let kept = ranks().enumerate().filter(|&(_, rank)| keeping.keeps(0, rank));
+    kept.map(|(at, _)| at).collect()
 }
 
-/// As [`top_k`], among `candidates`.
-pub(super) fn top_k_of(mut candidates: Vec<usize>, scores: &[f64], k: usize, order: Order) -> Vec<usize> {
-    let better_first = |a: &usize, b: &usize| {
-        let by_score = scores[*a].partial_cmp(&scores[*b]).unwrap_or(Ordering::Equal);
-        match order {
-            Order::Highest => by_score.reverse().then(a.cmp(b)),
-            Order::Lowest => by_score.then(a.cmp(b)),
-        }
-    };
-    if k < candidates.len() {
-        if k > 0 {
-            candidates.select_nth_unstable_by(k - 1, better_first);
-        }
-        candidates.truncate(k);
-    }
-    candidates.sort_unstable();
-    candidates
-}
-
-/// Keys whose k largest are a draw without replacement, with probabilities that go with exp(score/τ):
-/// score/τ − ln(−ln u), one uniform of (0, 1) an item (Gumbel top-k).
-pub fn gumbel_keys(scores: &[f64], tau: f64, uniforms: impl IntoIterator<Item = f64>) -> Vec<f64> {
-    let key = |(score, u): (&f64, f64)| score / tau - (-u.ln()).ln();
-    scores.iter().zip(uniforms).map(key).collect()
+/// A key of which the k largest are a draw without replacement, with probabilities that go with exp(score/τ):
+/// score/τ − ln(−ln u), `uniform` being the item's own number of (0, 1) (Gumbel top-k).
+pub fn gumbel_key(score: f64, tau: f64, uniform: f64) -> f64 {
+    score / tau - (-uniform.ln()).ln()
 }
 
 /// Of `total` items, how many come from the best and how many from elsewhere: the first is trunc(fraction · total).
@@ -100,7 +91,12 @@ mod tests {
         let scores: Vec<f64> = (0..50).map(f64::from).collect();
         let mut stream = crate::random::Stream::new(1, "gumbel");
         let uniforms: Vec<f64> = (0..50).map(|_| stream.uniform()).collect();
-        let keys = |tau| gumbel_keys(&scores, tau, uniforms.iter().copied());
+        let keys = |tau| {
+            let pairs = scores.iter().zip(&uniforms);
+            pairs
+                .map(|(score, u)| gumbel_key(*score, tau, *u))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(
             top_k(&keys(1e-3), 10, Order::Highest),
             (40..50).collect::<Vec<_>>()
@@ -114,7 +110,7 @@ mod tests {
         let stream = crate::random::Stream::new(5, "gumbel");
         let better = (0..20_000).filter(|&i| {
             let mut u = stream.at(i);
-            let keys = gumbel_keys(&[0.0, 3.0_f64.ln()], 1.0, [u.uniform(), u.uniform()]);
+            let keys = [0.0, 3.0_f64.ln()].map(|score| gumbel_key(score, 1.0, u.uniform()));
             top_k(&keys, 1, Order::Highest) == [1]
         });
         let share = better.count() as f64 / 20_000.0;

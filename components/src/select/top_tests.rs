@@ -1,11 +1,13 @@
 //! `select.top` as a step: every option, and every mistake.
 
-use super::Top;
-use crate::artifact::Selection;
+use super::{Top, gumbel_key};
+use crate::artifact::{Item, Scores, Selection};
 use crate::component::Component;
+use crate::random::Stream;
 use crate::testing::Bench;
-use crate::{Artifact, Result};
+use crate::{Artifact, Precision, Result, Shard};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
 const SCORES: [f64; 10] = [0.5, -1.0, 2.0, 2.0, 0.0, 7.0, 2.0, -3.0, 1.0, 0.25];
 
@@ -80,6 +82,38 @@ fn quotas_keep_the_best_of_every_group() {
 }
 
 #[test]
+fn blocks_belong_to_the_group_that_has_most_of_their_tokens() {
+    let bench = Bench::new();
+    let corpus = bench.corpus("pool", "domain", &["web", "book", "web"]);
+    let tokens = bench.tokens(
+        "tokens",
+        &corpus,
+        &[
+            (&[1, 2, 3, 0], &[(0, 3), (1, 1)]),
+            (&[4, 5, 6], &[(1, 2), (2, 1)]),
+            (&[7, 8], &[(2, 2)]),
+            (&[9, 9], &[(1, 2)]),
+        ],
+    );
+    let scores = Scores {
+        item: Item::Block,
+        primary: "score".to_owned(),
+        precision: Precision::F32,
+        index: vec![0, 1, 2, 3],
+        columns: vec![("score".to_owned(), vec![1.0, 4.0, 3.0, 2.0])],
+    };
+    let folder = bench.at("difference");
+    scores.write(&folder, tokens.as_source()).expect("writes");
+    bench.publish("difference");
+    let quotas = json!({ "corpus": "@pool", "column": "domain" });
+    let kept = select(&bench, json!({ "keep": 0.5, "quotas": quotas })).expect("a choice");
+    assert_eq!(kept.index, [1, 2]);
+    let quotas = json!({ "corpus": "@pool", "column": "domain", "keep": { "web": 1.0 } });
+    let kept = select(&bench, json!({ "keep": 0.5, "quotas": quotas })).expect("a choice");
+    assert_eq!(kept.index, [0, 1, 2]);
+}
+
+#[test]
 fn noise_is_the_seeds_and_small_noise_changes_nothing() {
     let (bench, _) = bench();
     let noisy =
@@ -95,6 +129,84 @@ fn noise_is_the_seeds_and_small_noise_changes_nothing() {
     bench.run_with::<Top>(&context, params).expect("a choice");
     let other = Selection::read(&bench.publish("other")).expect("reads");
     assert_ne!(other.index, noisy(50.0).index);
+}
+
+#[test]
+fn noise_of_no_temperature_is_none_and_what_it_changes_is_told() {
+    let (bench, _) = bench();
+    let plain = select(&bench, json!({ "keep": 0.5 })).expect("a choice");
+    let still = json!({ "keep": 0.5, "noise": "gumbel", "tau": 0.0 });
+    assert_eq!(select(&bench, still).expect("a choice"), plain);
+    assert!(bench.notes().is_empty());
+    let noisy = json!({ "keep": 0.5, "noise": "gumbel", "tau": 50.0 });
+    let kept = select(&bench, noisy).expect("a choice").index;
+    let both = kept.iter().filter(|item| plain.index.contains(item)).count();
+    let told = format!("of 5 items kept by rank, {both} would have been kept without noise");
+    assert_eq!(bench.notes(), [told]);
+    for tau in [-0.1, f64::MAX * 10.0] {
+        let params = json!({ "keep": 0.5, "noise": "gumbel", "tau": tau });
+        // A number that is not finite is none in JSON.
+        assert_eq!(code(&bench, params), "tau_out_of_range");
+    }
+}
+
+#[test]
+fn an_items_noise_is_that_of_the_seed_and_its_number() {
+    let bench = Bench::new();
+    let corpus = bench.corpus("pool", "domain", &["web"; 200]);
+    let scores: Vec<f64> = (0..200).map(|i| f64::from(i % 17) / 10.0).collect();
+    bench.scores("difference", &corpus, &scores);
+    let stream = Stream::new(1, "select.top gumbel");
+    for (order, sign) in [("highest", 1.0), ("lowest", -1.0)] {
+        let key = |at: usize| gumbel_key(sign * scores[at], 0.2, stream.at(at as u64).uniform());
+        let mut best: Vec<usize> = (0..200).collect();
+        best.sort_by(|&a, &b| key(b).total_cmp(&key(a)));
+        let mut best: Vec<u64> = best[..60].iter().map(|&at| at as u64).collect();
+        best.sort_unstable();
+        let options = json!({ "count": 60, "order": order, "noise": "gumbel", "tau": 0.2 });
+        assert_eq!(select(&bench, options).expect("a choice").index, best);
+    }
+}
+
+#[test]
+fn any_number_of_shards_leaves_the_same_bytes() {
+    let bench = Bench::new();
+    let domains: Vec<&str> = (0..3000).map(|i| ["web", "book", "code"][i * i % 3]).collect();
+    let corpus = bench.corpus("pool", "domain", &domains);
+    // Every score is there several times.
+    let scores: Vec<f64> = (0..3000).map(|i| f64::from(i * 7919 % 500) / 100.0).collect();
+    bench.scores("difference", &corpus, &scores);
+    let quotas = json!({ "corpus": "@pool", "column": "domain", "keep": { "book": 0.9 } });
+    for options in [
+        json!({ "keep": 0.37 }),
+        json!({ "count": 1, "order": "lowest" }),
+        json!({ "keep": 1.0 }),
+        json!({ "keep": 0.4, "noise": "gumbel", "tau": 0.1 }),
+        json!({ "keep": 0.4, "noise": "gumbel", "tau": 3.0, "order": "lowest", "quotas": quotas }),
+        json!({ "keep": 0.5, "mix": { "fraction": 0.3 }, "quotas": quotas }),
+        json!({ "keep": 0.5, "mix": { "fraction": 0.3, "from": "original" }, "weights": "score" }),
+    ] {
+        let mut params = json!({ "scores": "@difference" });
+        let all = params.as_object_mut().expect("an object");
+        all.extend(options.as_object().expect("an object").clone());
+        let bytes = |step: &str| {
+            ["selection.parquet", "artifact.json"]
+                .map(|name| std::fs::read(bench.at(step).join(name)).expect("a file"))
+        };
+        bench.run::<Top>("whole", params.clone()).expect("a choice");
+        for count in [2, 7] {
+            let part = |index: u64| {
+                let mut context = bench.context(&format!("part-{index}"));
+                context.shard = Shard { index, count };
+                bench.run_with::<Top>(&context, params.clone()).expect("a part");
+                context.output
+            };
+            let parts: Vec<PathBuf> = (0..count).map(part).collect();
+            let options = serde_json::from_value(params.clone()).expect("parameters");
+            Top::merge(options, &parts, &bench.context("merged")).expect("a choice");
+            assert!(bytes("merged") == bytes("whole"), "{count} shards of {params}");
+        }
+    }
 }
 
 #[test]

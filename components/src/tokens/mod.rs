@@ -1,14 +1,22 @@
-//! Packed tokens: making blocks of documents, reading them back, and collating them into batches.
+//! Packed tokens: making blocks of documents, taking them from elsewhere and giving them away, reading them back, and
+//! collating them into batches.
 
 mod blocks;
 mod collate;
+mod export;
+mod import;
+mod megatron;
 mod pack;
 #[cfg(test)]
 mod pack_tests;
 mod packer;
+mod shard_writer;
+mod shards;
 
 pub use blocks::{Block, Blocks};
 pub(crate) use collate::check_block;
 pub use collate::{Batch, collate};
+pub use export::{Export, ExportParams, ShardsDetails};
+pub use import::{Import, ImportParams};
 pub use pack::{Pack, PackParams};
 pub use packer::{Ends, Packed, Packer, Rules};

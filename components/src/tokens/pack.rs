@@ -265,7 +265,7 @@ impl<'a> Part<'a> {
             dropped_tokens: left,
             dtype: self.writer.dtype(),
             tokenizer: encoder.fingerprint().to_owned(),
-            corpus: documents.source().as_source(),
+            corpus: Some(documents.source().as_source()),
         };
         self.writer.finish(encoder.json(), &details)
     }

@@ -267,5 +267,5 @@ fn a_selection_of_documents_is_packed_in_its_order() {
         .collect();
     documents.dedup();
     assert_eq!(documents, [2, 9]);
-    assert_eq!(blocks.details().corpus, pool.as_source());
+    assert_eq!(blocks.details().corpus, Some(pool.as_source()));
 }

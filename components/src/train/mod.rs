@@ -23,6 +23,8 @@ mod tests;
 mod weighting;
 
 pub(crate) use checkpoint::{collect, fill, sizes};
+#[cfg(test)]
+pub(crate) use curve::write as write_curve;
 pub use curve::{Point, read as read_curve};
 pub use lm::Lm;
 pub use memory::peak_memory;

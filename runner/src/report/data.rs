@@ -77,6 +77,24 @@ pub(super) struct Bin {
     pub(super) count: f64,
 }
 
+/// A plot that a table asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Drawing {
+    pub(super) title: String,
+    pub(super) x_axis: String,
+    pub(super) y_axis: String,
+    pub(super) logarithmic: bool,
+    pub(super) lines: Vec<DrawnLine>,
+}
+
+/// A line of it: a curve, points, or both.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct DrawnLine {
+    pub(super) name: String,
+    pub(super) curve: Vec<(f64, f64)>,
+    pub(super) dots: Vec<(f64, f64)>,
+}
+
 /// A table artifact and the step that made it.
 #[derive(Debug, Clone)]
 pub(super) struct TableData {
@@ -85,6 +103,7 @@ pub(super) struct TableData {
     /// Those that claims compare.
     pub(super) instances: BTreeMap<InstancesOf, BTreeMap<u64, f64>>,
     pub(super) histogram: Vec<Bin>,
+    pub(super) drawings: Vec<Drawing>,
 }
 
 /// A model's training curve: `(tokens, value)` by split and metric.

@@ -1,6 +1,6 @@
-//! SVG plots: loss curves, and score histograms by label. Lines differ by colour and by dash.
+//! SVG plots: loss curves, score histograms by label, and what tables ask for. Lines differ by colour and by dash.
 
-use super::data::{Bin, Curve, ReportError};
+use super::data::{Bin, Curve, Drawing, ReportError};
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -25,6 +25,8 @@ const LEGEND: u32 = 210;
 struct Line {
     name: String,
     points: Vec<(f64, f64)>,
+    /// Points that stand by themselves.
+    dots: Vec<(f64, f64)>,
 }
 
 /// Training and validation loss of the variants of one step over tokens.
@@ -43,7 +45,8 @@ pub(super) fn loss_curves(title: &str, curves: &[&Curve]) -> Result<Option<Strin
                 } else {
                     format!("{} {split}", short(&curve.step))
                 };
-                lines.push(Line { name, points });
+                let dots = Vec::new();
+                lines.push(Line { name, points, dots });
             }
         }
     }
@@ -52,6 +55,7 @@ pub(super) fn loss_curves(title: &str, curves: &[&Curve]) -> Result<Option<Strin
         "tokens trained on (thousands)",
         "loss (nats a token)",
         &scaled(lines),
+        None,
     )
 }
 
@@ -95,10 +99,44 @@ pub(super) fn histogram(title: &str, bins: &[&Bin]) -> Result<Option<String>, Re
             Line {
                 name: format!("{group} ({total:.0})"),
                 points,
+                dots: Vec::new(),
             }
         })
         .collect();
-    draw(title, "score", "share of the label's items", &lines)
+    draw(title, "score", "share of the label's items", &lines, None)
+}
+
+/// A plot that a table asks for.
+pub(super) fn drawing(drawing: &Drawing) -> Result<Option<String>, ReportError> {
+    let place = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
+        let place = |&(x, y): &(f64, f64)| {
+            if drawing.logarithmic {
+                (x.log10(), y.log10())
+            } else {
+                (x, y)
+            }
+        };
+        points.iter().map(place).collect()
+    };
+    let lines = drawing.lines.iter().map(|line| Line {
+        name: line.name.clone(),
+        points: place(&line.curve),
+        dots: place(&line.dots),
+    });
+    let lines: Vec<Line> = lines.collect();
+    let power: Option<fn(&f64) -> String> = drawing.logarithmic.then_some(power_of_ten as fn(&f64) -> String);
+    draw(&drawing.title, &drawing.x_axis, &drawing.y_axis, &lines, power)
+}
+
+/// A number whose logarithm stands on an axis.
+fn power_of_ten(at: &f64) -> String {
+    let number = 10_f64.powf(*at);
+    if (1e-2..1e4).contains(&number) {
+        let text = format!("{number:.3}");
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        format!("{number:.1e}")
+    }
 }
 
 /// The part of a step's id in brackets, or all of it.
@@ -108,19 +146,33 @@ fn short(id: &str) -> &str {
         .unwrap_or(id)
 }
 
-fn draw(title: &str, x_name: &str, y_name: &str, lines: &[Line]) -> Result<Option<String>, ReportError> {
+/// Draws lines; `label` says what is written at places of the axes, where that is not the number itself.
+fn draw(
+    title: &str,
+    x_name: &str,
+    y_name: &str,
+    lines: &[Line],
+    label: Option<fn(&f64) -> String>,
+) -> Result<Option<String>, ReportError> {
     let all = || {
         lines
             .iter()
-            .flat_map(|line| &line.points)
+            .flat_map(|line| line.points.iter().chain(&line.dots))
             .filter(|(x, y)| x.is_finite() && y.is_finite())
     };
     let Some((x_range, y_range)) = range(all().map(|p| p.0)).zip(range(all().map(|p| p.1))) else {
         return Ok(None);
     };
     let mut svg = String::new();
-    paint(&mut svg, title, [x_name, y_name], lines, x_range, y_range)
-        .map_err(|e| ReportError::Plot(e.to_string()))?;
+    paint(
+        &mut svg,
+        title,
+        [x_name, y_name],
+        lines,
+        [x_range, y_range],
+        label,
+    )
+    .map_err(|e| ReportError::Plot(e.to_string()))?;
     Ok(Some(svg))
 }
 
@@ -137,8 +189,8 @@ fn paint(
     title: &str,
     [x_name, y_name]: [&str; 2],
     lines: &[Line],
-    x_range: std::ops::Range<f64>,
-    y_range: std::ops::Range<f64>,
+    [x_range, y_range]: [std::ops::Range<f64>; 2],
+    label: Option<fn(&f64) -> String>,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
@@ -149,9 +201,11 @@ fn paint(
         .x_label_area_size(44)
         .y_label_area_size(64)
         .build_cartesian_2d(x_range, y_range)?;
-    chart
-        .configure_mesh()
-        .x_desc(x_name)
+    let mut mesh = chart.configure_mesh();
+    if let Some(label) = &label {
+        mesh.x_label_formatter(label).y_label_formatter(label);
+    }
+    mesh.x_desc(x_name)
         .y_desc(y_name)
         .axis_desc_style(("sans-serif", 14))
         .label_style(("sans-serif", 12))
@@ -169,6 +223,8 @@ fn paint(
         } else {
             chart.draw_series(DashedLineSeries::new(points, dash, gap, style))?;
         }
+        let dots = line.dots.iter().map(|&dot| Circle::new(dot, 3, style.filled()));
+        chart.draw_series(dots)?;
         let y = 46 + 22 * i as i32;
         let sample = [(0, y), (30, y)];
         if dash == 0 {
@@ -192,6 +248,7 @@ fn paint(
 
 #[cfg(test)]
 mod tests {
+    use super::super::data::DrawnLine;
     use super::*;
     use std::collections::BTreeMap;
 
@@ -220,6 +277,31 @@ mod tests {
             assert!(svg.contains(text), "{text}");
         }
         assert_eq!(loss_curves("student", &[&a, &b]).unwrap().unwrap(), svg);
+    }
+
+    #[test]
+    fn a_tables_plot_has_its_lines_and_dots_and_powers_on_logarithmic_axes() {
+        let mut of_table = Drawing {
+            title: "Scaling law".into(),
+            x_axis: "tokens trained on".into(),
+            y_axis: "loss".into(),
+            logarithmic: true,
+            lines: vec![DrawnLine {
+                name: "uniform".into(),
+                curve: vec![(1e6, 4.0), (1e9, 2.0)],
+                dots: vec![(1e7, 3.0), (1e8, 2.5)],
+            }],
+        };
+        let svg = drawing(&of_table).unwrap().unwrap();
+        for text in ["uniform", "tokens trained on", "1.0e7", "<circle"] {
+            assert!(svg.contains(text), "{text}: {svg}");
+        }
+        assert_eq!(svg.matches("<circle").count(), 2);
+        of_table.logarithmic = false;
+        let plain = drawing(&of_table).unwrap().unwrap();
+        assert!(!plain.contains("1.0e7"), "{plain}");
+        of_table.lines.clear();
+        assert!(drawing(&of_table).unwrap().is_none());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The tables and curves of one step, read from its artifact.
 
-use super::data::{Bin, Curve, ReportError, Row, TableData, failed};
+use super::data::{Bin, Curve, Drawing, DrawnLine, ReportError, Row, TableData, failed};
 use lyceum_components::table::read_parquet;
 use polars::prelude::{Column, DataFrame, DataType};
 use serde_json::Value;
@@ -38,6 +38,7 @@ pub(super) fn read_table(
         rows,
         instances: BTreeMap::new(),
         histogram: Vec::new(),
+        drawings: read_drawings(&path.join("lines.parquet"))?,
     };
     table.instances = read_instances(&path.join("instances.parquet"), wanted)?;
     let file = path.join("histogram.parquet");
@@ -60,6 +61,51 @@ pub(super) fn read_table(
             .collect();
     }
     Ok(table)
+}
+
+/// The plots that a table asks for; none where the file is not there.
+fn read_drawings(file: &Path) -> Result<Vec<Drawing>, ReportError> {
+    let mut all: Vec<Drawing> = Vec::new();
+    if !file.exists() {
+        return Ok(all);
+    }
+    let frame = Frame::read(file)?;
+    let (plot, line) = (frame.text("plot")?, frame.text("line")?);
+    let (x_axis, y_axis) = (frame.text("x_axis")?, frame.text("y_axis")?);
+    let (logarithmic, joined) = (frame.number("logarithmic")?, frame.number("joined")?);
+    let (x, y) = (frame.number("x")?, frame.number("y")?);
+    for i in 0..plot.len() {
+        let (Some(title), Some(name), Some(x), Some(y)) = (&plot[i], &line[i], x[i], y[i]) else {
+            continue;
+        };
+        let at = all.iter().position(|drawing| drawing.title == *title);
+        let at = at.unwrap_or_else(|| {
+            all.push(Drawing {
+                title: title.clone(),
+                x_axis: x_axis[i].clone().unwrap_or_default(),
+                y_axis: y_axis[i].clone().unwrap_or_default(),
+                logarithmic: logarithmic[i] == Some(1.0),
+                lines: Vec::new(),
+            });
+            all.len() - 1
+        });
+        let lines = &mut all[at].lines;
+        let at = lines.iter().position(|line| line.name == *name);
+        let at = at.unwrap_or_else(|| {
+            lines.push(DrawnLine {
+                name: name.clone(),
+                curve: Vec::new(),
+                dots: Vec::new(),
+            });
+            lines.len() - 1
+        });
+        if joined[i] == Some(1.0) {
+            lines[at].curve.push((x, y));
+        } else {
+            lines[at].dots.push((x, y));
+        }
+    }
+    Ok(all)
 }
 
 /// Which instances a claim compares: variant, metric and group.

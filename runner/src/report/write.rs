@@ -159,6 +159,14 @@ fn draw(runs: &[RunData], folder: &Path) -> Result<Vec<Plot>, ReportError> {
                     plots::histogram(&title, &bins)?,
                 )?;
             }
+            for drawing in &table.drawings {
+                put(
+                    format!("{}-{}", plain(&table.step), plain(&drawing.title)),
+                    format!("{} ({})", drawing.title, table.step),
+                    "drawing",
+                    plots::drawing(drawing)?,
+                )?;
+            }
         }
     }
     Ok(drawn)

@@ -263,7 +263,11 @@ impl Resolver<'_> {
         members.sort();
         if members.is_empty() {
             self.missing(
-                format!("the folder `{}` has no files of a model", field.text),
+                format!(
+                    "the folder `{}` has no file that ends in .{}",
+                    field.text,
+                    endings.join(" or .")
+                ),
                 &path,
                 origin,
             );

@@ -8,8 +8,8 @@ use lyceum_components::model::load;
 use lyceum_components::tokenizer::Encoder;
 use lyceum_components::tokens::Blocks;
 use lyceum_components::{
-    Artifact, Bar, COMPONENTS, Cancel, Context, Device, Error, FilePath, FolderPath, Precision, Result,
-    Services, Shard,
+    Artifact, Bar, COMPONENTS, Cancel, Context, Device, FilePath, FolderPath, Precision, Result, Services,
+    Shard,
 };
 use serde_json::{Value, json};
 use std::fs;
@@ -73,7 +73,7 @@ impl Bar for Silent {
 
 impl Services for Files {
     fn artifact(&self, reference: &str) -> Result<Artifact> {
-        Err(Error::data("unknown_reference", reference))
+        Artifact::open(&self.0.join(reference.trim_start_matches('@')), reference, "fuzz")
     }
     fn artifact_at(&self, location: &str) -> Result<Artifact> {
         Artifact::open(&self.0, location, "fuzz")
@@ -173,6 +173,19 @@ pub fn tokenizer(data: &[u8]) {
             encoder.encode("The cat sat, didn't it? \u{1f600} 12"),
             encoder.texts(),
         );
+    }
+}
+
+/// One file of a token shard, the other being sound.
+pub fn shards(data: &[u8]) {
+    let (ids, index) = (beside!("corpus/shards/ids"), beside!("corpus/shards/index"));
+    for (ids, index) in [(data, &index[..]), (&ids[..], data)] {
+        let bench = Bench::new();
+        bench.write("tokenizer.json", beside!("corpus/tokenizer/bpe"));
+        bench.run("tokenizer.load", &json!({ "file": "tokenizer.json" }));
+        bench.write("data_0.bin", ids);
+        bench.write("data_0.idx", index);
+        bench.run("tokens.import", &json!({ "folders": ["."], "tokenizer": "@out" }));
     }
 }
 

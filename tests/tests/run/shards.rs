@@ -108,10 +108,16 @@ examples = 5
 use = "score.classifier"
 data = "@parts.pool"
 target = "@parts.target"
+[steps.chosen]
+use = "select.top"
+scores = "@chance"
+keep = 0.5
+noise = "gumbel"
+tau = 0.1
 "#
 }
 
-const SCORES: [&str; 10] = [
+const SCORES: [&str; 11] = [
     "score.logprobs",
     "score.miniplm",
     "score.perplexity",
@@ -122,12 +128,13 @@ const SCORES: [&str; 10] = [
     "score.random",
     "embed.text",
     "generate.text",
+    "select.top",
 ];
 
-/// The same with every score in `shards` pieces.
+/// The same with every score and selection in `shards` pieces.
 fn cut(shards: u32) -> String {
     let mut text = scored();
-    for component in ["score.", "embed.", "generate."] {
+    for component in ["score.", "embed.", "generate.", "select."] {
         let used = format!("use = \"{component}");
         text = text.replace(&used, &format!("shards = {shards}\n{used}"));
     }
@@ -174,7 +181,7 @@ fn any_number_of_shards_leaves_the_same_bytes() {
         let file = format!("cut-{shards}.toml");
         lab.write(&file, cut(shards));
         // How the work is cut is no part of what was asked for.
-        assert_eq!(lab.lyceum(&["run", &file]).exits(0).cached().len(), 21);
+        assert_eq!(lab.lyceum(&["run", &file]).exits(0).cached().len(), 22);
         forget_scores(&lab);
         let plan = lab.lyceum(&["plan", &file]).exits(0);
         assert!(
