@@ -38,4 +38,4 @@ pub(crate) use probe::Probe;
 pub use rotary::Rotary;
 pub use spec::ModelSpec;
 pub use stored::{INDEX as WEIGHTS_INDEX, LONGEST_INDEX as LONGEST_WEIGHTS_INDEX, SINGLE as WEIGHTS, shards};
-pub(crate) use tensors::{Flat, read_tensors, write_flat};
+pub(crate) use tensors::{Flat, read_tensors, write_flat, write_tensors};

@@ -211,6 +211,7 @@ lr = 1.0
             flops: params.flops() * (params.epochs as f64 + 4.0),
             memory: params.bytes(8, params.checkpoint_every) + inputs,
             scratch: 2.0 * policy.bytes * 2.0,
+            ..Estimate::default()
         }
     }
 

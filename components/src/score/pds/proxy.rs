@@ -83,6 +83,7 @@ optim = { lr = 0.1, batch_size = 16 }
             // The model itself stands beside: as it was read, in a graph and filled with a state.
             memory: plan.memory(largest, 4, on_disk) + 4.0 * 4.0 * largest,
             scratch: if on_disk { plan.scratch(largest, 4) } else { 0.0 },
+            ..Estimate::default()
         }
     }
 

@@ -180,6 +180,7 @@ batch_size = 32
             flops: model.flops,
             memory: 4.0 * 6.0 * model.parameters,
             scratch: 4.0 * 4.0 * model.parameters,
+            ..Estimate::default()
         }
     }
 
