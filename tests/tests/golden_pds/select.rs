@@ -5,7 +5,7 @@ use lyceum_components::artifact::Order;
 use lyceum_components::metrics::spearman;
 use lyceum_components::random::Stream;
 use lyceum_components::score::{accuracy_and_f1, highest, z_scores};
-use lyceum_components::select::{gumbel_keys, keep_count, top_k};
+use lyceum_components::select::{gumbel_key, keep_count, top_k};
 use lyceum_components::trajectory::project_simplex;
 use lyceum_tests::{Golden, Node};
 use serde_json::Value;
@@ -27,6 +27,13 @@ fn labels_agree(node: &Node) {
         let error = z_scores(scores, 3.0).expect_err("no spread");
         assert_eq!(error.code(), code.read::<String>(), "{case}");
     }
+}
+
+fn gumbel_keys(scores: &[f64], tau: f64, uniforms: impl IntoIterator<Item = f64>) -> Vec<f64> {
+    let pairs = scores.iter().zip(uniforms);
+    pairs
+        .map(|(score, uniform)| gumbel_key(*score, tau, uniform))
+        .collect()
 }
 
 fn noisy_selection_agrees(node: &Node) {
