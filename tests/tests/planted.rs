@@ -123,7 +123,7 @@ vocab_size = 400
 [steps.tokens]
 use = "tokens.pack"
 tokenizer = "@bpe"
-context = 96
+context = 192
 boundary = "document"
 matrix.corpus = { pool = "@pool", target = "@target", sums = "@more_sums", ladder = "@ladder" }
 
