@@ -47,11 +47,6 @@ use = "train.lm"
 data = "@tokens"
 model = { hidden_size = 16, num_hidden_layers = 1, num_attention_heads = 2 }
 optim = { lr = 1e-3, batch_size = 4, budget = { steps = 4 } }
-[steps.student]
-use = "train.lm"
-data = "@tokens"
-model = "@reference"
-optim = { lr = 1e-3, batch_size = 4, budget = { steps = 4 } }
 [steps.model]
 use = "train.lm"
 data = "@tokens"
@@ -62,6 +57,28 @@ use = "score.miniplm"
 data = "@tokens"
 teacher = "@teacher"
 reference = "@reference"
+[steps.chosen]
+use = "select.top"
+scores = "@difference"
+keep = 0.5
+[steps.student]
+use = "train.lm"
+model = "@reference"
+optim = { lr = 1e-3, batch_size = 4, budget = { steps = 4 } }
+matrix.data = { uniform = "@tokens", miniplm = "@chosen" }
+[steps.proxy]
+use = "score.pds_proxy"
+data = "@tokens"
+target = "@clean_tokens.valid"
+models = "@reference"
+proxy = 20
+steps = 10
+optim = { lr = 0.1, batch_size = 4 }
+[steps.scorer]
+use = "train.scorer"
+scores = "@proxy"
+model = { hidden_size = 16, num_hidden_layers = 1, num_attention_heads = 2 }
+lr = 1e-3
 "#;
 
 #[test]

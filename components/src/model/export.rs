@@ -68,7 +68,7 @@ impl Component for Export {
     const NAME: &'static str = "model.export";
     const SUMMARY: &'static str = "writes a model in Hugging Face's layout, in a type of one's choice";
     const EXAMPLE: &'static str = r#"use = "model.export"
-model = "@student"
+model = "@model"
 dtype = "bfloat16"
 "#;
 

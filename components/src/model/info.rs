@@ -31,7 +31,7 @@ impl Component for Info {
     const NAME: &'static str = "model.info";
     const SUMMARY: &'static str = "parameters, FLOPs a token and memory of models";
     const EXAMPLE: &'static str = r#"use = "model.info"
-models = "@student"
+models = "@model"
 context = 1024
 "#;
 

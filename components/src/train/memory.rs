@@ -3,7 +3,6 @@
 
 use super::recompute::Recompute;
 use crate::model::{ModelConfig, Positions};
-use lyceum_kernels::Pairing;
 
 /// Bytes of an element.
 const ELEMENT: f64 = 4.0;
@@ -48,19 +47,16 @@ fn inside(config: &ModelConfig) -> f64 {
     let d = config.hidden_size;
     let queries = config.queries_size();
     let keys = config.num_key_value_heads * config.head_dim;
-    let optional = |there: bool, size: usize| if there { size } else { 0 };
-    // Rotations composed of burn's operations keep only the angles.
-    let rotated = match &config.positions {
-        Positions::Rotary(rotary) => {
-            rotary.pairing == Pairing::Halves && 2 * rotary.frequencies.len() == config.head_dim
-        }
-        _ => false,
+    let packed = queries + 2 * keys;
+    // Queries and keys that are normed are cut out of what their product gives, and rotated by an operation of its own;
+    // others stay where they lie until attention reads them.
+    let cut = if config.qk_norm {
+        let rotated = matches!(config.positions, Positions::Rotary(_));
+        (queries + keys) * (1 + usize::from(rotated))
+    } else {
+        0
     };
-    let attention = d
-        + optional(config.qk_norm, queries + keys)
-        + optional(rotated, queries + keys)
-        + (queries + 2 * keys)
-        + queries;
+    let attention = d + cut + packed + queries;
     let norms = match (config.parallel, config.shared_norm) {
         (false, _) => 2 * d,
         (true, false) => d,

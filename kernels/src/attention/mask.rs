@@ -102,7 +102,10 @@ impl Buckets {
         };
         let side = buckets.side();
         assert!(side >= 2, "there are two buckets a side");
-        assert!(!mask.full || buckets.count % 2 == 0, "both sides have as many");
+        assert!(
+            !mask.full || buckets.count.is_multiple_of(2),
+            "both sides have as many"
+        );
         assert!(
             buckets.max_distance > side / 2,
             "buckets reach beyond single distances"

@@ -53,7 +53,7 @@ impl<'a> Operands<'a> {
     pub(super) fn apart([q, k, v]: [&'a FlexTensor; 3]) -> Self {
         let (queries, keys): ([usize; 4], [usize; 4]) = (flex::dims(q), flex::dims(k));
         Self {
-            data: [q, k, v].map(|tensor| tensor.storage()),
+            data: [q, k, v].map(FlexTensor::storage),
             heads: [queries, keys, keys].map(|dims| Heads::new(dims, 0)),
             c: keys[0],
             h: queries[2],

@@ -80,7 +80,7 @@ impl Panels {
     }
 
     /// All panels from a row on.
-    pub(super) fn from_row(&self, row: usize) -> Right<'_> {
+    pub(super) fn at_row(&self, row: usize) -> Right<'_> {
         Right {
             data: &self.data[row * LANES..],
             stride: self.rows * LANES,
@@ -89,7 +89,7 @@ impl Panels {
     }
 
     /// The panels that hold `columns` columns from `column` on, the first of a panel.
-    pub(super) fn from_column(&self, column: usize, columns: usize) -> Right<'_> {
+    pub(super) fn at_column(&self, column: usize, columns: usize) -> Right<'_> {
         Right {
             data: &self.data[column * self.rows..],
             stride: self.rows * LANES,

@@ -128,7 +128,7 @@ impl Room {
         // An odd number of vectors, so that a column's elements do not share a few places of the cache.
         self.stride = (columns.div_ceil(LANES) | 1) * LANES;
         self.p.resize((block.rows + SPARE) * self.stride, 0.0);
-        let right = self.k_across.from_column(base, columns);
+        let right = self.k_across.at_column(base, columns);
         scores(
             &mut self.p,
             self.stride,
@@ -150,7 +150,7 @@ impl Room {
 
     /// The block's values, each filled up to whole panels.
     pub(super) fn values(&mut self, block: &Block) -> impl Iterator<Item = &[f32]> {
-        let right = self.v_down.from_row(self.base(block));
+        let right = self.v_down.at_row(self.base(block));
         let width = right.count * LANES;
         self.out.resize((block.rows + SPARE) * width, 0.0);
         mix(&mut self.out, &self.p, self.stride, right, 1.0, &self.seen);
@@ -164,7 +164,7 @@ impl Room {
         gather(&mut self.by_value, &gradient[place..], h * d, d, block.rows);
         self.by_value.resize((block.rows + SPARE) * d, 0.0);
         self.by_p.resize(self.p.len(), 0.0);
-        let right = self.v_across.from_column(self.base(block), self.columns(block));
+        let right = self.v_across.at_column(self.base(block), self.columns(block));
         scores(
             &mut self.by_p,
             self.stride,
@@ -204,7 +204,7 @@ impl Room {
         self.q_down.take(&self.q[..block.rows * d], d);
         self.by_value_down.take(&self.by_value[..block.rows * d], d);
         let (columns, offset) = (self.columns(block), self.base(block) * Self::width(d));
-        let (q, by_value) = (self.q_down.from_row(0), self.by_value_down.from_row(0));
+        let (q, by_value) = (self.q_down.at_row(0), self.by_value_down.at_row(0));
         let (stride, seen) = (self.stride, &self.seen);
         add_transposed(
             &mut self.by_k[offset..],
@@ -228,7 +228,7 @@ impl Room {
 
     /// The gradients of the block's queries, each filled up to whole panels.
     pub(super) fn by_queries(&mut self, call: Call, block: &Block) -> &mut [f32] {
-        let right = self.k_down.from_row(self.base(block));
+        let right = self.k_down.at_row(self.base(block));
         self.out.resize((block.rows + SPARE) * right.count * LANES, 0.0);
         let scale = call.attention.scale as f32;
         mix(&mut self.out, &self.by_p, self.stride, right, scale, &self.seen);

@@ -26,7 +26,7 @@ impl Component for PdsProxy {
     // Not cut into shards: the way back is one after the other.
     const EXAMPLE: &'static str = r#"use = "score.pds_proxy"
 data = "@tokens"
-target = "@clean_tokens"
+target = "@clean_tokens.valid"
 models = "@reference"
 proxy = 2000
 steps = 50
