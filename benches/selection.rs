@@ -77,7 +77,7 @@ fn main() {
 
 /// Makes the scores, a group of rows at a time.
 fn make(folder: &Path, scores: u64) {
-    std::fs::create_dir_all(folder).expect("a folder");
+    lyceum_components::disk::create_dir_all(folder).expect("a folder");
     let schema: Schema = [("index", DataType::UInt64), ("score", DataType::Float64)]
         .map(|(name, kind)| Field::new(name.into(), kind))
         .into_iter()

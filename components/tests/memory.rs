@@ -81,7 +81,6 @@ fn the_peak_is_what_the_model_of_it_says() {
                     mib(measured),
                     mib(told)
                 );
-                println!("{what}");
                 assert!((told / measured - 1.0).abs() < 0.1, "{what}");
                 measured
             });

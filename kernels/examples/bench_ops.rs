@@ -155,7 +155,7 @@ fn training_attention() {
             self_attention(qkv.clone(), g, Some(rotation), 0.125, &Mask::default())
         };
         time(&name("self_attention"), || {
-            drop(whole(&tracked.clone().without_autodiff()))
+            drop(whole(&tracked.clone().without_autodiff()));
         });
         time(&name("  with backward"), || backward(whole(&tracked)));
     }

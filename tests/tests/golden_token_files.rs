@@ -187,7 +187,7 @@ fn an_index_that_claims_a_hundred_gigabytes_is_refused() {
     }
     // The first item has 2^31 − 1 tokens; or lies before the file; or beyond it.
     let long = changed(65_499, |lab| {
-        patched(lab, "data_0.idx", 34, &i32::MAX.to_le_bytes())
+        patched(lab, "data_0.idx", 34, &i32::MAX.to_le_bytes());
     });
     long.exits(3).says(&["error[bad_shard]", "byte 34"]);
     for place in [-2_i64, i64::MAX, 1 << 40] {

@@ -82,7 +82,9 @@ fn descent(slope: &[f64], pairs: &VecDeque<(Vec<f64>, Vec<f64>)>) -> Vec<f64> {
         Some((step, change)) => dot(step, change) / dot(change, change),
         None => 1.0 / dot(slope, slope).sqrt().max(1.0),
     };
-    direction.iter_mut().for_each(|d| *d *= scale);
+    for d in &mut direction {
+        *d *= scale;
+    }
     for ((step, change), share) in pairs.iter().zip(shares.into_iter().rev()) {
         let back = dot(change, &direction) / dot(step, change);
         add(&mut direction, share - back, step);

@@ -39,9 +39,9 @@ pub(super) struct Bags {
 #[derive(Debug)]
 enum Data {
     /// Documents, each at one position of the view.
-    Documents(Documents, Vec<u64>),
+    Documents(Box<Documents>, Vec<u64>),
     /// Packed tokens.
-    Blocks(Blocks, Items),
+    Blocks(Box<Blocks>, Items),
 }
 
 impl Bags {
@@ -53,11 +53,11 @@ impl Bags {
             let mut seen = BTreeSet::new();
             let once = |position: &u64| seen.insert(documents.index(*position).0);
             let positions = (0..documents.len()).filter(once).collect();
-            Data::Documents(documents, positions)
+            Data::Documents(Box::new(documents), positions)
         } else {
             let blocks = Blocks::open(artifact, context)?;
             let items = Items::of(&blocks, item);
-            Data::Blocks(blocks, items)
+            Data::Blocks(Box::new(blocks), items)
         };
         Ok(Self {
             label: artifact.label.clone(),

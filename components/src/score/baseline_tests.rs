@@ -57,7 +57,9 @@ fn same_in_shards<C: Component>(bench: &Bench, params: Value) -> Scores {
 
 fn buckets_of(ids: &[&[u32]], ngrams: NGrams) -> Vec<u32> {
     let mut buckets = Vec::new();
-    ids.iter().for_each(|ids| ngrams.of_ids(ids, &mut buckets));
+    for ids in ids {
+        ngrams.of_ids(ids, &mut buckets);
+    }
     buckets
 }
 
@@ -98,7 +100,9 @@ fn importance_is_the_sum_of_the_ratios_of_an_items_ngrams() {
     let bags = pieces.map(|pieces| buckets_of(pieces, ngrams));
     let count = |buckets: Vec<u32>| {
         let mut counts = vec![0; 97];
-        buckets.iter().for_each(|&bucket| counts[bucket as usize] += 1);
+        for bucket in buckets {
+            counts[bucket as usize] += 1;
+        }
         counts
     };
     let target = count(buckets_of(&[&[4, 4, 11], &[5, 6]], ngrams));

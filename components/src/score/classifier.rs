@@ -233,6 +233,8 @@ pub fn normalised(mut buckets: Vec<u32>) -> Vec<(u32, f64)> {
         .map(|(_, count)| count * count)
         .sum::<f64>()
         .sqrt();
-    features.iter_mut().for_each(|(_, count)| *count /= length);
+    for (_, count) in &mut features {
+        *count /= length;
+    }
     features
 }

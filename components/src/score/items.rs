@@ -93,6 +93,7 @@ mod tests {
     use crate::testing::Bench;
 
     #[test]
+    #[allow(clippy::single_range_in_vec_init)] // Ranges are what is meant.
     fn documents_are_gathered_from_their_blocks() {
         let bench = Bench::new();
         let corpus = bench.corpus("pool", "quality", &["good"; 3]);

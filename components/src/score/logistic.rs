@@ -238,7 +238,9 @@ fn direction(pairs: &VecDeque<Pair>, gradient: &[f64]) -> Vec<f64> {
     }
     if let Some(last) = pairs.back() {
         let scale = 1.0 / (last.rho * dot(&last.change, &last.change));
-        q.iter_mut().for_each(|q| *q *= scale);
+        for q in &mut q {
+            *q *= scale;
+        }
     }
     for (pair, alpha) in pairs.iter().zip(alphas.into_iter().rev()) {
         let beta = pair.rho * dot(&pair.change, &q);

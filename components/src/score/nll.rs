@@ -238,7 +238,9 @@ impl<'a> Work<'a> {
             done(ids.iter().map(|ids| ids.len() as u64 - 1).sum())?;
         }
         if let Some(tokens) = tokens {
-            noted.into_iter().for_each(|of_block| tokens.extend(of_block));
+            for of_block in noted {
+                tokens.extend(of_block);
+            }
         }
         Ok(parts.into_iter().flatten().collect())
     }

@@ -146,7 +146,7 @@ impl<'a> Choice<'a> {
         if wanted.drawn.iter().all(|&drawn| drawn == 0) {
             return Ok(None);
         }
-        let from_rest = self.from_rest();
+        let from_rest = self.draws_from_rest();
         let wants = Wants {
             index: true,
             rank: from_rest,
@@ -165,7 +165,7 @@ impl<'a> Choice<'a> {
         cuts(tally, &wanted.drawn, again).map(Some)
     }
 
-    fn from_rest(&self) -> bool {
+    fn draws_from_rest(&self) -> bool {
         let from = self.params.mix.as_ref().map(|mix| mix.from);
         from == Some(Pool::Rest)
     }
@@ -261,7 +261,7 @@ impl<'a> Choice<'a> {
     fn kept_rows(&self, lines: &Lines, mut visit: impl FnMut(&Row, u32, bool) -> Result<()>) -> Result<()> {
         let mut ranked = Keeping::by(&lines.ranked);
         let mut drawn = lines.drawn.as_deref().map(Keeping::by);
-        let from_rest = self.from_rest();
+        let from_rest = self.draws_from_rest();
         let wants = Wants {
             index: true,
             rank: true,

@@ -230,9 +230,13 @@ mod tests {
     /// The best of each group, by cuts.
     fn kept(ranks: &[(usize, u64)], groups: usize, wanted: &[u64]) -> Vec<usize> {
         let mut tally = Tally::new(groups);
-        ranks.iter().for_each(|&(group, rank)| tally.add(group, rank));
+        for &(group, rank) in ranks {
+            tally.add(group, rank);
+        }
         let cuts = cuts(tally, wanted, |visit| {
-            ranks.iter().for_each(|&(group, rank)| visit(group, rank));
+            for &(group, rank) in ranks {
+                visit(group, rank);
+            }
             Ok(())
         });
         let cuts = cuts.expect("nothing fails");

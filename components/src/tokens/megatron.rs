@@ -238,7 +238,9 @@ mod tests {
         let stem = folder.path().join("my.tokens_0");
         let items: [&[u32]; 4] = [&[5, 6, 7], &[], &[65_000], &[1, 2]];
         let mut writer = ShardWriter::create(&stem, TokenType::U16).expect("creates");
-        items.iter().for_each(|ids| writer.push(ids).expect("writes"));
+        for ids in items {
+            writer.push(ids).expect("writes");
+        }
         writer.finish().expect("writes");
         let read = || {
             let shard = Shard::open(&stem)?;

@@ -123,9 +123,9 @@ impl<N: Number> DecoderTraining<'_, N> {
                 read.for_each(|&(i, _)| add(sequences, i, times, training_flops));
             }
             let targets = self.targets.at(step);
-            targets
-                .iter()
-                .for_each(|&(i, _)| add(&*self.targets.sequences, i, 1.0, training_flops));
+            for (i, _) in targets {
+                add(&*self.targets.sequences, i, 1.0, training_flops);
+            }
         }
         let times = 2.0 * scored as f64;
         (0..self.examples.len()).for_each(|i| add(&*self.examples, i, times, forward_flops));

@@ -89,7 +89,9 @@ pub fn add_scaled<N: Number>(a: &mut [N], factor: f64, b: &[N]) {
 /// Vectors as bytes: little-endian elements.
 pub(crate) fn to_bytes<N: Number>(vector: &[N]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(vector.len() * N::BYTES);
-    vector.iter().for_each(|number| number.write(&mut bytes));
+    for number in vector {
+        number.write(&mut bytes);
+    }
     bytes
 }
 

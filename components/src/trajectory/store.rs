@@ -119,7 +119,9 @@ impl<N: Number> Trajectory<N> {
             Place::Disk(folder) => {
                 let file = state_file(folder, step);
                 let mut bytes = Vec::with_capacity(theta.len() * N::BYTES + self.losses.len() * f64::BYTES);
-                theta.iter().for_each(|number| number.write(&mut bytes));
+                for number in theta {
+                    number.write(&mut bytes);
+                }
                 self.losses.iter().for_each(|loss| loss.write(&mut bytes));
                 disk::write_atomically(&file, bytes).map_err(Error::io("cannot write", &file))
             }

@@ -129,6 +129,7 @@ pub(super) fn drawing(drawing: &Drawing) -> Result<Option<String>, ReportError> 
 }
 
 /// A number whose logarithm stands on an axis.
+#[allow(clippy::trivially_copy_pass_by_ref)] // As the axes call it.
 fn power_of_ten(at: &f64) -> String {
     let number = 10_f64.powf(*at);
     if (1e-2..1e4).contains(&number) {

@@ -65,12 +65,12 @@ fn noise_draws_in_proportion(node: &Node) {
     for draw in 0..DRAWS {
         let mut stream = stream.at(u64::from(draw));
         let keys = gumbel_keys(&scores, tau, (0..5).map(|_| stream.uniform()));
-        top_k(&keys, 1, Order::Highest)
-            .into_iter()
-            .for_each(|i| first[i] += 1);
-        top_k(&keys, 2, Order::Highest)
-            .into_iter()
-            .for_each(|i| both[i] += 1);
+        for i in top_k(&keys, 1, Order::Highest) {
+            first[i] += 1;
+        }
+        for i in top_k(&keys, 2, Order::Highest) {
+            both[i] += 1;
+        }
     }
     for (name, counts) in [("p_first", first), ("p_in_top2", both)] {
         let expected: Vec<f64> = node.get(name).read();

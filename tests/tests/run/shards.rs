@@ -147,7 +147,7 @@ fn lab() -> Lab {
     // The hash of a file is kept once the file is some seconds old. Of one from the future it never is, so every run does
     // the same operations on the disk.
     let data = fs::File::options().write(true).open(lab.path("data/pool.jsonl"));
-    data.and_then(|data| data.set_modified(SystemTime::now() + Duration::from_secs(3600)))
+    data.and_then(|data| data.set_modified(SystemTime::now() + Duration::from_hours(1)))
         .expect("a file from the future");
     lab.write("whole.toml", scored());
     lab

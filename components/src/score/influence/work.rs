@@ -130,7 +130,9 @@ impl Scoring<'_> {
             bar.advance(blocks.len() as u64);
         }
         let mut gradient = sum.0;
-        gradient.iter_mut().for_each(|g| *g /= total);
+        for g in &mut gradient {
+            *g /= total;
+        }
         if gradient.iter().any(|g| !g.is_finite()) {
             return Err(not_finite("the gradient of the target is not finite".to_owned()));
         }

@@ -221,7 +221,7 @@ impl Fit<'_> {
         file: &Path,
         fresh: ScorerModel,
         optimizer: &mut Optimizer,
-    ) -> Result<(ScorerModel, Option<(f64, ScorerModel)>, Vec<Epoch>)> {
+    ) -> Result<(ScorerModel, Option<Ranked>, Vec<Epoch>)> {
         if !file.exists() {
             return Ok((fresh, None, Vec::new()));
         }
@@ -258,6 +258,9 @@ impl Fit<'_> {
         Ok((model, Some((rank, best)), epochs))
     }
 }
+
+/// A scorer and how well it ranked, as a correlation.
+type Ranked = (f64, ScorerModel);
 
 /// Commits a finished epoch: one file, which appears whole or not at all.
 fn keep(

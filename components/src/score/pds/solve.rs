@@ -405,7 +405,9 @@ mod tests {
         for seed in 0..2000 {
             let drawn = distinct(0..5, 2, &Stream::new(seed, "proxy"));
             assert_eq!(drawn.len(), 2);
-            drawn.into_iter().for_each(|i| counts[i as usize] += 1);
+            for i in drawn {
+                counts[i as usize] += 1;
+            }
         }
         assert!(counts.iter().all(|count| (count - 800).abs() < 100), "{counts:?}");
     }

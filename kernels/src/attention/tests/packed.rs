@@ -32,7 +32,7 @@ fn packed_heads_equal_reference_and_differences() {
             (b * t, whole, Pairing::Interleaved),
             (b * t, whole.div_ceil(2), Pairing::Interleaved),
         ] {
-            check(&[qkv.clone()], |[qkv]| {
+            check(std::array::from_ref(&qkv), |[qkv]| {
                 let rotation = (pairs > 0).then(|| rotation(positions, pairs, pairing, qkv.dtype()));
                 self_attention(qkv, g, rotation, 0.6, &Mask::default())
             });
