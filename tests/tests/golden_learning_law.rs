@@ -9,7 +9,6 @@ use lyceum_components::trajectory::{
 use lyceum_kernels::RowElement;
 use lyceum_tests::{Golden, Node};
 use serde_json::Value;
-use std::time::Instant;
 
 fn assert_close(what: &str, ours: &[f64], theirs: &[f64], tolerance: f64) {
     assert_eq!(ours.len(), theirs.len(), "{what}");
@@ -399,61 +398,6 @@ fn full_size(name: &str, epochs: usize, tolerance: f64) {
         }
     }
     golden.finish();
-}
-
-/// `cargo test … -- --ignored --nocapture`: policy epochs a second at the size of the sheet's experiment, and entries a second
-/// of the projection.
-#[test]
-#[ignore = "a measurement"]
-fn rates() {
-    fn epochs<N: Number + RowElement>(what: &str) {
-        const EPOCHS: usize = 4;
-        let Split {
-            train, target, start, ..
-        } = perceptron_data::<N>(PerceptronData {
-            seed: 7,
-            width: 128,
-            train: 4096,
-            target: 512,
-            train_deviation: 3_f64.sqrt(),
-            target_mean: 0.5,
-            target_deviation: 1.0,
-        });
-        let mut perceptron = Perceptron::new(start.len(), train, target, 2000);
-        let mut trajectory = Trajectory::in_memory(Plan::new(2000, 1), 0.1);
-        let step = LawStep {
-            lr: 5e-6,
-            by_row: false,
-            freeze: 0,
-        };
-        let begun = Instant::now();
-        for _ in 0..EPOCHS {
-            improve(&mut perceptron, &mut trajectory, &start, Some(step), &mut |_| {
-                Ok(())
-            })
-            .expect("goes back");
-        }
-        let rate = EPOCHS as f64 / begun.elapsed().as_secs_f64();
-        eprintln!("{what}: {rate:.2} policy epochs/s");
-    }
-    epochs::<f64>("f64");
-    epochs::<f32>("f32");
-    for spread in [1e-5, 1e-3, 1.0] {
-        let n = 4096;
-        let rows: Vec<f64> = (0..n * 500)
-            .map(|i| 1.0 / n as f64 + spread * ((i * 7919 % 10_007) as f64 / 5003.5 - 1.0))
-            .collect();
-        let mut work = rows.clone();
-        let begun = Instant::now();
-        for row in work.chunks_mut(n) {
-            project_simplex(row);
-        }
-        let rate = rows.len() as f64 / begun.elapsed().as_secs_f64();
-        eprintln!(
-            "projection, spread {spread}: {:.0} M entries/s on a core",
-            rate / 1e6
-        );
-    }
 }
 
 #[test]
