@@ -10,11 +10,11 @@ use crate::matrix::Shared;
 use crate::simd::{LANES, Vector, prefetch, with_vectors};
 use crate::weights::Weight;
 
-/// Rows whose sums are held in registers at once.
-const ROWS: usize = 4;
+/// Rows and outputs whose sums are held in registers at once, where there are enough of them.
+const MANY: usize = 4;
 
-/// Outputs whose sums are held in registers at once.
-const OUTPUTS: usize = 4;
+/// The same where there are fewer.
+const FEW: usize = 2;
 
 /// Fills `values`, `[n, v]`.
 pub(super) fn multiply<W: Weight>(values: &mut [f32], product: Product<W>) {
@@ -28,28 +28,45 @@ pub(super) fn multiply<W: Weight>(values: &mut [f32], product: Product<W>) {
 with_vectors! {
     /// The outputs `(first, count)` of every row.
     fn tile<V, W: Weight>(target: Shared, product: Product<W>, outputs: (usize, usize)) {
-        let Product { k, w, .. } = product;
-        let (first, count) = outputs;
-        for output in (first..first + count).step_by(OUTPUTS) {
-            if output + OUTPUTS <= first + count {
-                prefetch(w.as_ptr().wrapping_add((output + OUTPUTS) * k), OUTPUTS * k);
-                some::<V, OUTPUTS, W>(target, product, output);
-            } else {
-                for output in output..first + count {
-                    some::<V, 1, W>(target, product, output);
-                }
+        if V::MANY {
+            tile_by::<V, MANY, W>(target, product, outputs);
+        } else {
+            tile_by::<V, FEW, W>(target, product, outputs);
+        }
+    }
+}
+
+/// The outputs `(first, count)` of every row, `S` outputs and rows at a time.
+#[inline(always)]
+fn tile_by<V: Vector, const S: usize, W: Weight>(
+    target: Shared,
+    product: Product<W>,
+    (first, count): (usize, usize),
+) {
+    let Product { k, w, .. } = product;
+    for output in (first..first + count).step_by(S) {
+        if output + S <= first + count {
+            prefetch(w.as_ptr().wrapping_add((output + S) * k), S * k);
+            some::<V, S, S, W>(target, product, output);
+        } else {
+            for output in output..first + count {
+                some::<V, S, 1, W>(target, product, output);
             }
         }
     }
 }
 
-/// `O` outputs from `output` on, of every row.
+/// `O` outputs from `output` on, of every row, `R` rows at a time.
 #[inline(always)]
-fn some<V: Vector, const O: usize, W: Weight>(target: Shared, product: Product<W>, output: usize) {
+fn some<V: Vector, const R: usize, const O: usize, W: Weight>(
+    target: Shared,
+    product: Product<W>,
+    output: usize,
+) {
     let mut row = 0;
-    while row + ROWS <= product.n {
-        rows::<V, ROWS, O, W>(target, product, row, output);
-        row += ROWS;
+    while row + R <= product.n {
+        rows::<V, R, O, W>(target, product, row, output);
+        row += R;
     }
     while row < product.n {
         rows::<V, 1, O, W>(target, product, row, output);
