@@ -142,6 +142,7 @@ impl Bench {
             dtype: TokenType::of(20),
             tokenizer: "a tokenizer".to_owned(),
             corpus: Some(corpus.as_source()),
+            template: None,
         };
         writer.finish(b"{}", &details).expect("writes");
         self.publish(location)

@@ -37,4 +37,6 @@ pub(crate) use token_scores::TokenScoresWriter;
 pub(crate) use tokenizer::{
     FILE as TOKENIZER_FILE, LARGEST as LARGEST_TOKENIZER, parse_tokenizer, read_json, vocab_size,
 };
-pub(crate) use tokens::{BLOCKS as BLOCKS_FILE, SEGMENTS as SEGMENTS_FILE, TOKENS as TOKENS_FILE};
+pub(crate) use tokens::{
+    BLOCKS as BLOCKS_FILE, PROMPTS as PROMPTS_FILE, SEGMENTS as SEGMENTS_FILE, TOKENS as TOKENS_FILE,
+};

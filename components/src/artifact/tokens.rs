@@ -5,6 +5,8 @@
 //!   context + 1 tokens: its inputs and, shifted by one, its labels.
 //! - `segments.arrow` (Arrow IPC): `block` (u64), `document` (u64, row of the corpus), `tokens` (u32): which documents
 //!   a block is made of, in order. A block's leading bos belongs to none.
+//! - `prompts.arrow` (Arrow IPC), only where blocks are instruction pairs: `tokens` (u32), how many of each block's tokens are
+//!   given and never predicted.
 //! - `tokenizer.json`: what the ids mean.
 
 use super::{Kind, Source, write_header};
@@ -20,6 +22,7 @@ use std::path::{Path, PathBuf};
 pub(crate) const TOKENS: &str = "tokens.bin";
 pub(crate) const BLOCKS: &str = "blocks.arrow";
 pub(crate) const SEGMENTS: &str = "segments.arrow";
+pub(crate) const PROMPTS: &str = "prompts.arrow";
 /// Vocabularies below this are stored in 16 bits (the MiniPLM authors' rule, so that shards stay interchangeable).
 const SMALL_VOCABULARY: u32 = 65_500;
 /// Rows of an index held before they are written.
@@ -96,6 +99,9 @@ pub struct TokensDetails {
     /// The corpus whose rows the segments name; none if the tokens were made elsewhere, and every block is a document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub corpus: Option<Source>,
+    /// Fingerprint of the template that instruction pairs were written by; then every block begins with a prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
 }
 
 /// A document's part of a block.
@@ -114,6 +120,7 @@ pub struct TokensWriter {
     dtype: TokenType,
     blocks: Index,
     segments: Index,
+    prompts: Option<Index>,
     written_blocks: u64,
     written_tokens: u64,
 }
@@ -129,8 +136,18 @@ impl TokensWriter {
             dtype: TokenType::of(vocab_size),
             blocks: Index::create(folder.join(BLOCKS), &["offset"], "length")?,
             segments: Index::create(folder.join(SEGMENTS), &["block", "document"], "tokens")?,
+            prompts: None,
             written_blocks: 0,
             written_tokens: 0,
+        })
+    }
+
+    /// Starts tokens in `folder` whose blocks all begin with a prompt.
+    pub fn create_pairs(folder: &Path, vocab_size: u32) -> Result<Self> {
+        let prompts = Some(Index::create(folder.join(PROMPTS), &[], "tokens")?);
+        Ok(Self {
+            prompts,
+            ..Self::create(folder, vocab_size)?
         })
     }
 
@@ -168,6 +185,14 @@ impl TokensWriter {
         Ok(())
     }
 
+    /// Adds a block whose first `prompt` tokens are given. The tokens were begun with [`Self::create_pairs`].
+    pub fn push_pair(&mut self, ids: &[u32], prompt: u32, segments: &[Segment]) -> Result<()> {
+        if let Some(prompts) = &mut self.prompts {
+            prompts.push(&[], prompt)?;
+        }
+        self.push(ids, segments)
+    }
+
     /// Writes what is left, the tokenizer and the header.
     pub fn finish(mut self, tokenizer: &[u8], details: &TokensDetails) -> Result<()> {
         let file = self.folder.join(TOKENS);
@@ -176,7 +201,12 @@ impl TokensWriter {
         self.segments.finish()?;
         let file = self.folder.join(super::tokenizer::FILE);
         disk::write(&file, tokenizer).map_err(Error::io("cannot write", &file))?;
-        let print = fingerprint(&self.folder, &[TOKENS, BLOCKS, SEGMENTS], &details.tokenizer)?;
+        let mut files = vec![TOKENS, BLOCKS, SEGMENTS];
+        if let Some(prompts) = self.prompts {
+            prompts.finish()?;
+            files.push(PROMPTS);
+        }
+        let print = fingerprint(&self.folder, &files, &details.tokenizer)?;
         write_header(&self.folder, Kind::Tokens, print, None, details)
     }
 }

@@ -9,7 +9,7 @@ use super::parts::{Part, note, read_parts, split, write_parts};
 use crate::artifact::{Item, TokenScores, TokenScoresWriter};
 use crate::flops::forward_flops;
 use crate::model::{self, Loaded, ModelDetails, token_nll};
-use crate::tokens::{Block, Blocks, check_block, collate};
+use crate::tokens::{Block, Blocks, check_block, collate, longest};
 use crate::{Artifact, Context, Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -219,9 +219,8 @@ impl<'a> Work<'a> {
         let mut parts = vec![Vec::new(); blocks.len()];
         let mut noted = vec![TokenScores::default(); blocks.len()];
         for rows in by_length.chunks(self.batch_size) {
-            let ids: Vec<&[u32]> = rows.iter().map(|&i| blocks[i].ids.as_slice()).collect();
-            let width = ids.iter().map(|ids| ids.len() - 1).max().unwrap_or_default();
-            let batch = collate(&ids, width, self.blocks.details().eos_id)?;
+            let rows_of: Vec<&Block> = rows.iter().map(|&i| &blocks[i]).collect();
+            let batch = collate(&rows_of, longest(&rows_of), self.blocks.details().eos_id)?;
             let nll = token_nll(&loaded.decoder, &batch, &self.context.device);
             for (row, &i) in rows.iter().enumerate() {
                 let row = row * batch.width..(row + 1) * batch.width;
@@ -235,7 +234,7 @@ impl<'a> Work<'a> {
                     return Err(Self::not_finite(part));
                 }
             }
-            done(ids.iter().map(|ids| ids.len() as u64 - 1).sum())?;
+            done(rows_of.iter().map(|block| block.ids.len() as u64 - 1).sum())?;
         }
         if let Some(tokens) = tokens {
             for of_block in noted {

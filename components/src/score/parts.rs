@@ -98,6 +98,7 @@ mod tests {
             index: 3,
             weight: 1.0,
             ids: vec![2, 0, 5, 6, 0, 1],
+            prompt: None,
         };
         let segments = [(4, 2), (7, 4)].map(|(document, tokens)| Segment { document, tokens });
         let nll = [1.0, 0.0, 2.0, 4.0, 0.0];
@@ -121,6 +122,7 @@ mod tests {
             index: 0,
             weight: 1.0,
             ids: vec![9, 2, 5],
+            prompt: None,
         };
         let segments = [Segment {
             document: 0,

@@ -1,6 +1,9 @@
 //! Reading packed tokens, possibly through selections.
 
-use crate::artifact::{BLOCKS_FILE, SEGMENTS_FILE, Segment, TOKENS_FILE, TokenType, TokensDetails, View};
+use super::Example;
+use crate::artifact::{
+    BLOCKS_FILE, PROMPTS_FILE, SEGMENTS_FILE, Segment, TOKENS_FILE, TokenType, TokensDetails, View,
+};
 use crate::untrusted::arrow;
 use crate::{Artifact, Context, Error, Kind, Result};
 use memmap2::Mmap;
@@ -21,11 +24,17 @@ pub struct Block {
     pub weight: f32,
     /// Its ids: inputs and, shifted by one, labels.
     pub ids: Vec<u32>,
+    /// How many of them are given and never predicted, where it is an instruction pair.
+    pub prompt: Option<u32>,
 }
 
-impl AsRef<[u32]> for Block {
-    fn as_ref(&self) -> &[u32] {
+impl Example for Block {
+    fn ids(&self) -> &[u32] {
         &self.ids
+    }
+
+    fn prompt(&self) -> Option<usize> {
+        self.prompt.map(|prompt| prompt as usize)
     }
 }
 
@@ -44,6 +53,8 @@ pub struct Blocks {
 struct Index {
     offsets: Vec<u64>,
     lengths: Vec<u32>,
+    /// Tokens of each block that are given, where the blocks are instruction pairs.
+    prompts: Option<Vec<u32>>,
     segments: Vec<Segment>,
     /// One more than the last document that a segment names.
     documents: u64,
@@ -148,7 +159,13 @@ impl Blocks {
                 .map(|&b| u32::from_le_bytes(b))
                 .collect(),
         };
-        Block { index, weight, ids }
+        let prompts = self.index.prompts.as_ref();
+        Block {
+            index,
+            weight,
+            ids,
+            prompt: prompts.map(|prompts| prompts[index as usize]),
+        }
     }
 
     /// The header of the underlying tokens.
@@ -214,6 +231,18 @@ impl Index {
             return Err(bad("a block lies outside the ids"));
         }
 
+        let prompts = match &details.template {
+            None => None,
+            Some(_) => {
+                let prompts = arrow::Index::read(&source.path.join(PROMPTS_FILE))?.u32("tokens")?;
+                let mut pairs = prompts.iter().zip(&lengths);
+                if prompts.len() != lengths.len() || !pairs.all(|(prompt, length)| prompt < length) {
+                    return Err(bad("a prompt leaves nothing of its block"));
+                }
+                Some(prompts)
+            }
+        };
+
         let file = source.path.join(SEGMENTS_FILE);
         let table = arrow::Index::read(&file)?;
         let (block, document, tokens) = (table.u64("block")?, table.u64("document")?, table.u32("tokens")?);
@@ -231,6 +260,7 @@ impl Index {
         Ok(Self {
             offsets,
             lengths,
+            prompts,
             segments: document.into_iter().zip(tokens).map(segment).collect(),
             documents,
             starts,

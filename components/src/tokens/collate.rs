@@ -3,6 +3,60 @@
 use super::Block;
 use crate::{Error, Result};
 
+/// Ids to be put into a batch.
+pub trait Example {
+    /// The ids: inputs and, shifted by one, labels.
+    fn ids(&self) -> &[u32];
+
+    /// How many of them are given and never predicted, if the row is a prompt and its response.
+    fn prompt(&self) -> Option<usize> {
+        None
+    }
+
+    /// Whether the label after the input at `t` counts: in packed text, unless the input is itself the pad token; in a pair,
+    /// if it belongs to the response, whose end is marked by nothing but its length.
+    fn counts(&self, t: usize, pad: u32) -> bool {
+        match self.prompt() {
+            None => self.ids()[t] != pad,
+            Some(prompt) => t + 1 >= prompt,
+        }
+    }
+}
+
+impl Example for [u32] {
+    fn ids(&self) -> &[u32] {
+        self
+    }
+}
+
+impl<const N: usize> Example for [u32; N] {
+    fn ids(&self) -> &[u32] {
+        self
+    }
+}
+
+impl Example for Vec<u32> {
+    fn ids(&self) -> &[u32] {
+        self
+    }
+}
+
+impl<R: Example + ?Sized> Example for &R {
+    fn ids(&self) -> &[u32] {
+        (**self).ids()
+    }
+
+    fn prompt(&self) -> Option<usize> {
+        (**self).prompt()
+    }
+}
+
+/// Inputs of the longest of `rows`.
+pub(crate) fn longest(rows: &[impl Example]) -> usize {
+    let lengths = rows.iter().map(|row| row.ids().len().saturating_sub(1));
+    lengths.max().unwrap_or_default()
+}
+
 /// A batch: row-major `[rows, width]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
@@ -10,7 +64,7 @@ pub struct Batch {
     pub inputs: Vec<i64>,
     /// The token after each input.
     pub labels: Vec<i64>,
-    /// 1 where the label counts, 0 on padding and where the input is the pad token itself.
+    /// 1 where the label counts ([`Example::counts`]), 0 elsewhere and on padding.
     pub mask: Vec<f32>,
     /// Number of blocks.
     pub rows: usize,
@@ -28,9 +82,9 @@ impl Batch {
 /// Shifts blocks into inputs and labels, cut to `context` inputs and padded with `pad_id` to the longest. Padding is the
 /// end-of-document token, so the first token of the next document is not scored while the end itself is.
 /// `too_short`: a block has no label. `empty_loss_mask`: no label of a block counts. Both name the row.
-pub fn collate(blocks: &[impl AsRef<[u32]>], context: usize, pad_id: u32) -> Result<Batch> {
+pub fn collate(blocks: &[impl Example], context: usize, pad_id: u32) -> Result<Batch> {
     let cut = |block: &[u32]| block.len().saturating_sub(1).min(context);
-    let width = blocks.iter().map(|b| cut(b.as_ref())).max().unwrap_or(0);
+    let width = blocks.iter().map(|b| cut(b.ids())).max().unwrap_or(0);
     let pad = i64::from(pad_id);
     let mut batch = Batch {
         inputs: vec![pad; blocks.len() * width],
@@ -39,8 +93,8 @@ pub fn collate(blocks: &[impl AsRef<[u32]>], context: usize, pad_id: u32) -> Res
         rows: blocks.len(),
         width,
     };
-    for (row, block) in blocks.iter().enumerate() {
-        let block = block.as_ref();
+    for (row, example) in blocks.iter().enumerate() {
+        let block = example.ids();
         let count = cut(block);
         if count == 0 {
             return Err(Error::data(
@@ -54,17 +108,15 @@ pub fn collate(blocks: &[impl AsRef<[u32]>], context: usize, pad_id: u32) -> Res
             let at = row * width + t;
             batch.inputs[at] = i64::from(block[t]);
             batch.labels[at] = i64::from(block[t + 1]);
-            if block[t] != pad_id {
+            if example.counts(t, pad_id) {
                 batch.mask[at] = 1.0;
                 scored = true;
             }
         }
         if !scored {
-            return Err(
-                Error::data("empty_loss_mask", "every input of a block ends a document")
-                    .at(format!("item {row} of the batch"))
-                    .hint("read the corpus without empty documents"),
-            );
+            return Err(Error::data("empty_loss_mask", "no label of a block counts")
+                .at(format!("item {row} of the batch"))
+                .hint("read the corpus without empty documents, the pairs without empty responses"));
         }
     }
     Ok(batch)
@@ -79,11 +131,9 @@ pub(crate) fn check_block(block: &Block, pad: u32) -> Result<()> {
             format!("block {index} has {tokens} tokens; a label needs two"),
         ));
     }
-    if block.ids[..tokens - 1].iter().all(|&id| id == pad) {
-        return Err(Error::data(
-            "empty_loss_mask",
-            format!("block {index} has no label that counts: every input ends a document"),
-        ));
+    if !(0..tokens - 1).any(|t| block.counts(t, pad)) {
+        let message = format!("block {index} has no label that counts: every input ends a document");
+        return Err(Error::data("empty_loss_mask", message));
     }
     Ok(())
 }
@@ -99,6 +149,22 @@ mod tests {
         assert_eq!(batch.labels, [0, 5, 6, 0, 1]);
         assert_eq!(batch.mask, [1.0, 0.0, 1.0, 1.0, 0.0]);
         assert_eq!(batch.scored(), 3);
+    }
+
+    #[test]
+    fn of_a_pair_only_the_response_is_predicted() {
+        let block = |ids: &[u32], prompt| Block {
+            index: 0,
+            weight: 1.0,
+            ids: ids.to_vec(),
+            prompt: Some(prompt),
+        };
+        // The prompt holds an end of its own, and so does the response; only lengths tell them apart.
+        let batch = collate(&[block(&[2, 0, 5, 0, 7, 0], 3), block(&[4, 6, 0], 1)], 8, 0).expect("collates");
+        assert_eq!(batch.labels, [0, 5, 0, 7, 0, 6, 0, 0, 0, 0]);
+        assert_eq!(batch.mask, [0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
+        let empty = check_block(&block(&[2, 3], 2), 0).expect_err("no response");
+        assert_eq!(empty.code(), "empty_loss_mask");
     }
 
     #[test]

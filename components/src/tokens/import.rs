@@ -132,6 +132,7 @@ tokenizer = "@bpe"
             dtype: writer.dtype(),
             tokenizer: encoder.fingerprint().to_owned(),
             corpus: None,
+            template: None,
         };
         context.services.cost(writer.tokens(), 0.0);
         writer.finish(encoder.json(), &details)

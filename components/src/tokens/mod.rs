@@ -14,8 +14,8 @@ mod shard_writer;
 mod shards;
 
 pub use blocks::{Block, Blocks};
-pub(crate) use collate::check_block;
-pub use collate::{Batch, collate};
+pub use collate::{Batch, Example, collate};
+pub(crate) use collate::{check_block, longest};
 pub use export::{Export, ExportParams, ShardsDetails};
 pub use import::{Import, ImportParams};
 pub use pack::{Pack, PackParams};

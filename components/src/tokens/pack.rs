@@ -266,6 +266,7 @@ impl<'a> Part<'a> {
             dtype: self.writer.dtype(),
             tokenizer: encoder.fingerprint().to_owned(),
             corpus: Some(documents.source().as_source()),
+            template: None,
         };
         self.writer.finish(encoder.json(), &details)
     }

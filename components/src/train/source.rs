@@ -1,7 +1,7 @@
 //! Where batches come from.
 
 use crate::random::Stream;
-use crate::tokens::{Batch, Blocks, collate};
+use crate::tokens::{Batch, Blocks, collate, longest};
 use crate::{Error, Result};
 use std::sync::{Mutex, PoisonError};
 
@@ -76,14 +76,9 @@ impl BatchSource for PackedTokens {
         let rows: Vec<_> = samples
             .map(|sample| self.blocks.get(self.position(sample)))
             .collect();
-        let ids: Vec<&[u32]> = rows.iter().map(|row| row.ids.as_slice()).collect();
-        let longest = ids
-            .iter()
-            .map(|ids| ids.len().saturating_sub(1))
-            .max()
-            .unwrap_or_default();
+        let longest = longest(&rows);
         let details = self.blocks.details();
-        let batch = collate(&ids, longest.min(details.context), details.eos_id)?;
+        let batch = collate(&rows, longest.min(details.context), details.eos_id)?;
         let row_weights = rows.iter().map(|row| row.weight).collect();
         Ok(HostBatch {
             batch,

@@ -13,7 +13,7 @@ use super::weighting::Weighting;
 use crate::flops::training_flops;
 use crate::model::{Decoder, ModelConfig, ModelSpec, Stopped};
 use crate::random::Stream;
-use crate::tokens::{Batch, Blocks, collate};
+use crate::tokens::{Batch, Block, Blocks, collate, longest};
 use crate::{Context, Error, Precision, Result};
 use burn::module::Module;
 use burn::optim::GradientsAccumulator;
@@ -285,16 +285,11 @@ impl StepStrategy {
         let rows = self.composition.batch_size as u64;
         for start in (0..blocks.len()).step_by(rows as usize) {
             self.context.check_cancelled()?;
-            let ids: Vec<Vec<u32>> = (start..(start + rows).min(blocks.len()))
-                .map(|i| blocks.get(i).ids)
-                .collect();
-            let longest = ids
-                .iter()
-                .map(|ids| ids.len().saturating_sub(1))
-                .max()
-                .unwrap_or_default();
+            let positions = start..(start + rows).min(blocks.len());
+            let rows: Vec<Block> = positions.map(|i| blocks.get(i)).collect();
+            let longest = longest(&rows);
             let details = blocks.details();
-            let batch: Batch = collate(&ids, longest.min(details.context), details.eos_id)?;
+            let batch: Batch = collate(&rows, longest.min(details.context), details.eos_id)?;
             let output = InferenceStep::step(model, batch);
             loss += output.loss;
             tokens += output.tokens;

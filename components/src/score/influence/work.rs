@@ -7,7 +7,7 @@ use crate::score::common;
 use crate::score::gradients::{Similarity, gradient, row_dots, similarity};
 use crate::score::items::{Items, label_positions};
 use crate::table::{f64_column, frame, read_parquet, u64_column, write_parquet};
-use crate::tokens::{Batch, Block, Blocks, collate};
+use crate::tokens::{Batch, Block, Blocks, Example, collate, longest};
 use crate::{Context, Error, Result};
 use polars::prelude::Column;
 use std::ops::Range;
@@ -35,9 +35,13 @@ struct Part {
     counted: Vec<usize>,
 }
 
-impl AsRef<[u32]> for Part {
-    fn as_ref(&self) -> &[u32] {
+impl Example for Part {
+    fn ids(&self) -> &[u32] {
         &self.block.ids
+    }
+
+    fn prompt(&self) -> Option<usize> {
+        self.block.prompt()
     }
 }
 
@@ -178,7 +182,7 @@ impl Scoring<'_> {
             let segments = self.blocks.segments(block.index);
             let stretches = self.items.stretches(index, &block, &segments);
             let positions = stretches.iter().flat_map(label_positions);
-            let counted: Vec<usize> = positions.filter(|&t| block.ids[t] != pad).collect();
+            let counted: Vec<usize> = positions.filter(|&t| block.counts(t, pad)).collect();
             if counted.is_empty() {
                 continue;
             }
@@ -234,9 +238,8 @@ impl Scoring<'_> {
 }
 
 /// Blocks as a batch as wide as the longest.
-fn collated(blocks: &[impl AsRef<[u32]>], pad: u32) -> Result<Batch> {
-    let lengths = blocks.iter().map(|block| block.as_ref().len());
-    collate(blocks, lengths.max().unwrap_or_default(), pad)
+fn collated(blocks: &[impl Example], pad: u32) -> Result<Batch> {
+    collate(blocks, longest(blocks), pad)
 }
 
 fn not_finite(message: String) -> Error {
