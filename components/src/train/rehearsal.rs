@@ -2,6 +2,7 @@
 
 use super::optimizer::{AdamWSettings, Optimizer};
 use super::recompute::Recompute;
+use super::source::HostBatch;
 use super::step::TrainBatch;
 use super::terms::TermParams;
 use crate::Precision;
@@ -63,7 +64,11 @@ impl Rehearsal {
             }),
             pass: TrainBatch {
                 weights: batch.mask.iter().map(|mask| mask / tokens).collect(),
-                batch,
+                batch: Arc::new(HostBatch {
+                    row_weights: vec![1.0; batch.rows],
+                    blocks: Vec::new(),
+                    batch,
+                }),
                 terms: Arc::new(vec![TermParams::CrossEntropy { weight: 1.0 }.build()]),
                 recompute: Recompute::None,
             },
@@ -80,7 +85,7 @@ impl Rehearsal {
 
     /// Tokens of a step.
     pub fn tokens(&self) -> f64 {
-        self.pass.batch.scored() as f64
+        self.pass.batch.batch.scored() as f64
     }
 
     /// One step of training: forward, backward, clipping and AdamW. Gives the loss.
@@ -94,7 +99,7 @@ impl Rehearsal {
 
     /// Scores the batch: the summed loss.
     pub fn score(&self) -> f64 {
-        token_nll(&self.model().valid(), &self.pass.batch, &self.device)
+        token_nll(&self.model().valid(), &self.pass.batch.batch, &self.device)
             .iter()
             .sum()
     }
@@ -107,13 +112,18 @@ impl Rehearsal {
 
     /// Products of every example's gradient with a direction.
     pub fn dots(&self, direction: &Vector) -> PerExample {
-        per_example_dot(self.model(), direction, &self.pass.batch, &self.pass.weights)
+        per_example_dot(
+            self.model(),
+            direction,
+            &self.pass.batch.batch,
+            &self.pass.weights,
+        )
     }
 
     /// The same by central differences.
     pub fn differences(&self, direction: &Vector) -> Vec<f64> {
         difference_dots(self.model(), direction, Displacement::Relative(1e-4), |model| {
-            example_losses(model, &self.pass.batch, &self.pass.weights)
+            example_losses(model, &self.pass.batch.batch, &self.pass.weights)
         })
     }
 
@@ -127,7 +137,8 @@ impl Rehearsal {
             let mean = positive.iter().sum::<f64>() / positive.len() as f64;
             positive.iter().map(|dot| dot / mean).collect()
         };
-        let (found, gradient) = per_example_dot_and_gradient(&model, direction, batch, weights, factors);
+        let (found, gradient) =
+            per_example_dot_and_gradient(&model, direction, &batch.batch, weights, factors);
         let gradients = gradient.into_gradients(&model);
         self.model = Some(self.optimizer.step(model, gradients, 1e-3).0);
         found.losses.iter().sum()

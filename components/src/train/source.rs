@@ -1,5 +1,6 @@
 //! Where batches come from.
 
+use crate::model::Decoder;
 use crate::random::Stream;
 use crate::tokens::{Batch, Blocks, collate, longest};
 use crate::{Error, Result};
@@ -16,10 +17,16 @@ pub(crate) struct HostBatch {
     pub(crate) blocks: Vec<u64>,
 }
 
-/// Gives the batches of a training. What it gives is a pure function of the seed and the number of the pass.
+/// Gives the batches of a training. What it gives is a pure function of the seed, the number of the pass and, if it asks
+/// the model, the model at that pass.
 pub(crate) trait BatchSource: Send + Sync {
     /// The batch of pass `pass`, counted from 0 over the whole training.
-    fn batch(&self, pass: u64) -> Result<HostBatch>;
+    fn batch(&self, pass: u64, model: &Decoder) -> Result<HostBatch>;
+
+    /// A checkpoint stands before pass `pass`: earlier ones will not be asked for again.
+    fn committed(&self, _pass: u64) -> Result<()> {
+        Ok(())
+    }
 
     /// Documents that the given blocks hold, for messages.
     fn documents(&self, blocks: &[u64]) -> Vec<u64>;
@@ -71,7 +78,7 @@ impl PackedTokens {
 }
 
 impl BatchSource for PackedTokens {
-    fn batch(&self, pass: u64) -> Result<HostBatch> {
+    fn batch(&self, pass: u64, _model: &Decoder) -> Result<HostBatch> {
         let samples = pass * self.batch_size..(pass + 1) * self.batch_size;
         let rows: Vec<_> = samples
             .map(|sample| self.blocks.get(self.position(sample)))

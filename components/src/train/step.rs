@@ -1,6 +1,7 @@
 //! One forward and backward pass, in burn-train's terms.
 
 use super::recompute::{self, Recompute};
+use super::source::HostBatch;
 use super::terms::{Pass, Term};
 use crate::model::{Decoder, token_nll};
 use crate::tokens::Batch;
@@ -13,8 +14,8 @@ use std::sync::Arc;
 /// What a training pass is given.
 #[derive(Debug, Clone)]
 pub struct TrainBatch {
-    /// Inputs and labels.
-    pub(crate) batch: Batch,
+    /// What is learnt from.
+    pub(crate) batch: Arc<HostBatch>,
     /// Weights of the tokens, divided by the weight of the whole step.
     pub(crate) weights: Vec<f32>,
     /// The terms of the loss.
@@ -43,12 +44,13 @@ impl TrainStep for Decoder {
     fn step(&self, item: TrainBatch) -> TrainOutput<PassOutput> {
         let embedding = self.embedding.val();
         let (dtype, device) = (embedding.dtype(), embedding.device().without_autodiff());
-        let (rows, width) = (item.batch.rows, item.batch.width);
+        let batch = &item.batch.batch;
+        let (rows, width) = (batch.rows, batch.width);
         let tokens = item.weights.iter().filter(|weight| **weight > 0.0).count() as f64;
         let inputs_bt =
-            Tensor::<2, Int>::from_data(TensorData::new(item.batch.inputs, [rows, width]), &device);
+            Tensor::<2, Int>::from_data(TensorData::new(batch.inputs.clone(), [rows, width]), &device);
         let labels_n =
-            Tensor::<1, Int>::from_data(TensorData::new(item.batch.labels, [rows * width]), &device);
+            Tensor::<1, Int>::from_data(TensorData::new(batch.labels.clone(), [rows * width]), &device);
         let weights_n =
             Tensor::<1>::from_data(TensorData::new(item.weights, [rows * width]), &device).cast(dtype);
         let loss = |hidden_nd: Tensor<2>| {
@@ -59,6 +61,7 @@ impl TrainStep for Decoder {
                 labels_n,
                 weights_n,
                 products: self.products(),
+                batch: &item.batch,
             };
             let losses = item.terms.iter().map(|term| term.loss(&pass));
             losses

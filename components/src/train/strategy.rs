@@ -83,6 +83,9 @@ impl StepStrategy {
             schedule,
             checkpoint_every,
             tokens_a_step,
+            source,
+            weighting,
+            accumulate,
             ..
         } = &self.composition;
         let scratch = &self.context.scratch;
@@ -105,7 +108,8 @@ impl StepStrategy {
             };
             self.context.services.curve(&points[shown..]);
             shown = points.len();
-            if matches!(judged, Err(Error::Interrupted)) && saved < position.step {
+            let resumes = weighting.resumes_at(position.step);
+            if matches!(judged, Err(Error::Interrupted)) && saved < position.step && resumes {
                 checkpoint::save(scratch, &model, optimizer, &position, &points)?;
             }
             if judged? {
@@ -115,8 +119,9 @@ impl StepStrategy {
             if position.step >= total {
                 break;
             }
-            if saved < position.step && position.step.is_multiple_of(*checkpoint_every) {
+            if position.step >= saved + checkpoint_every && resumes {
                 checkpoint::save(scratch, &model, optimizer, &position, &points)?;
+                source.committed(position.step * *accumulate as u64)?;
                 saved = position.step;
             }
             let before = position.tokens;
@@ -161,9 +166,10 @@ impl StepStrategy {
         } = &self.composition;
         let passes = *accumulate as u64;
         let batches: Vec<HostBatch> = (0..passes)
-            .map(|pass| source.batch(position.step * passes + pass))
+            .map(|pass| source.batch(position.step * passes + pass, &model))
             .collect::<Result<_>>()?;
-        let weights: Vec<Vec<f32>> = batches.iter().map(|batch| weighting.weights(batch)).collect();
+        let weights = weighting.weights(&model, position.step, &batches)?;
+        let batches: Vec<Arc<HostBatch>> = batches.into_iter().map(Arc::new).collect();
         // The loss is the mean over the tokens of all passes, so that accumulation equals one large batch.
         let total: f64 = weights.iter().flatten().map(|weight| f64::from(*weight)).sum();
         if total <= 0.0 {
@@ -183,7 +189,7 @@ impl StepStrategy {
                 .map(|weight| (f64::from(*weight) / total) as f32)
                 .collect();
             let pass = TrainBatch {
-                batch: batch.batch.clone(),
+                batch: batch.clone(),
                 weights: scaled,
                 terms: terms.clone(),
                 recompute: *recompute,
@@ -216,7 +222,7 @@ impl StepStrategy {
     }
 
     /// The last checkpoint stays as it is: running again with a mended experiment starts from nothing broken.
-    fn not_finite(&self, what: &str, step: u64, batches: &[HostBatch]) -> Error {
+    fn not_finite(&self, what: &str, step: u64, batches: &[Arc<HostBatch>]) -> Error {
         let blocks: Vec<u64> = batches
             .iter()
             .flat_map(|batch| batch.blocks.iter().copied())

@@ -1,9 +1,11 @@
 //! The terms of an objective.
 
+use super::source::HostBatch;
 use burn::tensor::{Int, Tensor};
 use lyceum_kernels::{Products, linear_cross_entropy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
 
 /// One term of the loss, as a user writes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -23,7 +25,7 @@ fn one() -> f64 {
 }
 
 /// What a term sees of a pass. `n` rows are batch × positions.
-pub(crate) struct Pass {
+pub(crate) struct Pass<'a> {
     /// Final hidden states.
     pub(crate) hidden_nd: Tensor<2>,
     /// Output head.
@@ -36,10 +38,12 @@ pub(crate) struct Pass {
     pub(crate) weights_n: Tensor<1>,
     /// How matrix products are formed.
     pub(crate) products: Products,
+    /// The batch as its source made it.
+    pub(crate) batch: &'a HostBatch,
 }
 
 /// A part of the loss: a weighted sum over tokens.
-pub(crate) trait Term: Send + Sync + std::fmt::Debug {
+pub(crate) trait Term: Send + Sync + Debug {
     /// The term's loss, of shape `[1]`, differentiable.
     fn loss(&self, pass: &Pass) -> Tensor<1>;
 }
