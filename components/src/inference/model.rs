@@ -26,7 +26,7 @@ impl LanguageModel {
     /// # Errors
     /// As [`model::load`]; `no_tokenizer`, `bad_tokenizer`, `vocab_mismatch`.
     pub fn open(artifact: &Artifact, device: &Device, precision: Precision) -> Result<Self> {
-        Self::new(
+        Self::of(
             &artifact.path,
             model::load_frozen(artifact, device, precision)?,
             device,
@@ -39,10 +39,14 @@ impl LanguageModel {
     /// As [`open`](Self::open); `no_config`, `no_weights`, `pickled_weights`, `leaves_folder`.
     pub fn open_folder(folder: &Path, device: &Device, precision: Precision) -> Result<Self> {
         let loaded = model::load_folder(folder, device, precision)?;
-        Self::new(folder, loaded, device)
+        Self::of(folder, loaded, device)
     }
 
-    fn new(folder: &Path, loaded: Loaded, device: &Device) -> Result<Self> {
+    /// A model in memory whose tokenizer lies in `folder`.
+    ///
+    /// # Errors
+    /// `no_tokenizer`, `bad_tokenizer`, `vocab_mismatch`.
+    pub(crate) fn of(folder: &Path, loaded: Loaded, device: &Device) -> Result<Self> {
         let (tokenizer, _) = folder::tokenizer(folder)?;
         let ends = special_ids(folder, &loaded.config, &tokenizer, "eos")?;
         let bos = special_ids(folder, &loaded.config, &tokenizer, "bos")?

@@ -12,7 +12,7 @@ pub struct Point {
     pub step: u64,
     /// `train` or `valid`.
     pub split: &'static str,
-    /// What was measured: `loss`, `lr`, `grad_norm`.
+    /// What was measured: `loss`, `lr`, `grad_norm`, and where there are several terms what each says of itself.
     pub metric: &'static str,
     /// Its value.
     pub value: f64,
@@ -21,7 +21,36 @@ pub struct Point {
 }
 
 const SPLITS: [&str; 2] = ["train", "valid"];
-const METRICS: [&str; 3] = ["loss", "lr", "grad_norm"];
+/// What a training may measure: of every step, and what terms say of themselves.
+const METRICS: [&str; 27] = [
+    "loss",
+    "lr",
+    "grad_norm",
+    "cross_entropy",
+    "soft_ce",
+    "forward_kl",
+    "reverse_kl",
+    "jsd",
+    "skew_forward_kl",
+    "skew_reverse_kl",
+    "tv",
+    "policy_gradient",
+    "reward_mean",
+    "rev_kl_k3",
+    "w_mean",
+    "clip_fraction",
+    "length",
+    "preference",
+    "win_rate",
+    "margin_mean",
+    "logq_chosen",
+    "logq_rejected",
+    "reward_chosen",
+    "reward_rejected",
+    "agree_fraction",
+    "dropped_equal_pairs",
+    "other_data",
+];
 
 /// Writes points as Parquet: `step`, `split`, `metric`, `value`, `tokens`.
 pub(crate) fn write(file: &Path, points: &[Point]) -> Result<()> {

@@ -1,24 +1,19 @@
 //! `train.lm`: trains a language model.
 
 use super::adapter::train;
-use super::budget::{self, BlockCost};
+use super::budget::BlockCost;
+use super::compose::compose;
 use super::curve;
 use super::memory::peak_memory;
 use super::optimizer::{AdamWSettings, Optimizer};
 use super::params::{Budget, LmParams, ModelChoice};
 use super::recompute::Recompute;
-use super::schedule::Schedule;
-use super::source::PackedTokens;
-use super::strategy::Composition;
-use super::weighting::ItemWeights;
+use super::start::{check_data, starting_model};
 use crate::component::{Choice, Problem, main_output};
 use crate::flops::{forward_flops, layers_flops, training_flops};
-use crate::model::{self, Decoder, ModelConfig, ModelDetails, save};
-use crate::tokens::{Blocks, check_block};
-use crate::{Component, Context, Error, Estimate, Kind, Output, Result, Seeding, Size, Sizes};
-use burn::tensor::Device;
-use std::path::PathBuf;
-use std::sync::Arc;
+use crate::model::{ModelConfig, ModelDetails, save};
+use crate::tokens::Blocks;
+use crate::{Component, Context, Estimate, Kind, Output, Result, Seeding, Size, Sizes};
 
 /// Trains a decoder on packed tokens.
 pub enum Lm {}
@@ -48,164 +43,56 @@ optim = { lr = 1e-3, batch_size = 16, budget = { tokens = 100_000 } }
     }
 
     fn run(params: LmParams, context: &Context) -> Result<()> {
-        let data = context.open(&params.data)?;
-        let blocks = Blocks::open(&data, context)?;
-        let device = context.device.clone().autodiff();
-        let start = starting_model(&params, &blocks, context, &device)?;
-        check_data(&blocks, &start.config)?;
-        let evaluation = evaluation(&params, &blocks, &start.config, context)?;
-        let optim = &params.optim;
-        let mean = BlockCost::mean(&blocks, &start.config);
-        let matched = match &optim.budget.match_model {
-            Some(reference) => Some(context.open(reference)?.details::<ModelDetails>()?.flops),
-            None => None,
-        };
-        let blocks_a_step = (optim.batch_size * optim.accumulate) as f64;
-        let total = budget::steps(&optim.budget, mean, blocks_a_step, matched)?;
-        let source = PackedTokens::new(blocks, optim.batch_size, context.stream("data order"))?;
-        let tokenizer = source.blocks().details().tokenizer.clone();
-        let context_length = source.blocks().details().context;
-        let composition = Composition {
-            source: Box::new(source),
-            terms: Arc::new(
-                params
-                    .objective
-                    .iter()
-                    .map(super::terms::TermParams::build)
-                    .collect(),
-            ),
-            weighting: Box::new(ItemWeights),
-            config: start.config.clone(),
-            schedule: Schedule {
-                kind: optim.schedule,
-                peak: optim.lr,
-                least: optim.lr * optim.min_lr_ratio,
-                warmup: optim.warmup_steps.unwrap_or((optim.warmup * total as f64) as u64),
-                total,
-                decay: optim.decay,
-            },
-            accumulate: optim.accumulate,
-            batch_size: optim.batch_size,
-            checkpoint_every: params.checkpoint_every,
-            recompute: params.recompute,
-            evaluation,
-            early_stopping: params.early_stopping.clone(),
-            tokens_a_step: mean.tokens * blocks_a_step,
-        };
-        let settings = AdamWSettings {
-            beta1: optim.beta1,
-            beta2: optim.beta2,
-            eps: optim.eps,
-            weight_decay: optim.weight_decay,
-            clip_norm: optim.clip_norm,
-        };
-        let (decoder, outcome) = train(composition, context, start.decoder, Optimizer::new(settings))?;
-        let details = ModelDetails {
-            parameters: start.config.parameters() as u64,
-            vocab_size: start.config.vocab_size,
-            context: context_length,
-            tokenizer,
-            tokens_trained: start.tokens + outcome.position.tokens,
-            flops: start.flops + outcome.position.flops,
-            steps: outcome.position.step,
-            data: Some(data.as_source()),
-            stopped: Some(outcome.stopped),
-        };
-        let folder = context.output("")?;
-        curve::write(&folder.join("metrics.parquet"), &outcome.points)?;
-        save(&folder, &decoder, &start.config, &details, &start.tokenizer)?;
-        let flops = outcome.position.flops;
-        context.services.cost(outcome.position.tokens, flops);
-        let share = recomputed_share(&start.config, mean.tokens as usize, params.recompute);
-        if share > 0.0 {
-            context.services.measure("recomputed_flops", share * flops);
-        }
-        Ok(())
+        run(&params, context)
     }
 }
 
-/// The model a training starts from.
-struct Start {
-    config: ModelConfig,
-    decoder: Decoder,
-    tokens: u64,
-    flops: f64,
-    /// The folder whose tokenizer, and what goes with it, the model keeps.
-    tokenizer: PathBuf,
-}
-
-fn starting_model(params: &LmParams, blocks: &Blocks, context: &Context, device: &Device) -> Result<Start> {
-    let tokens = blocks.details();
-    match &params.model {
-        ModelChoice::Fresh(spec) => {
-            let mut config = spec.config(tokens.vocab_size as usize);
-            config.set_eos(tokens.eos_id);
-            let decoder = Decoder::init(&config, context.precision, &context.stream("weights"), device);
-            Ok(Start {
-                config,
-                decoder,
-                tokens: 0,
-                flops: 0.0,
-                tokenizer: blocks.source().path.clone(),
-            })
-        }
-        ModelChoice::Continue(reference) => {
-            let artifact = context.open(reference)?;
-            let loaded = model::load(&artifact, device, context.precision)?;
-            if loaded.details.tokenizer != tokens.tokenizer {
-                let message = format!(
-                    "model `{}` and the tokens were made with different tokenizers",
-                    artifact.label
-                );
-                return Err(Error::data("tokenizer_mismatch", message)
-                    .hint("pack the data with the model's tokenizer"));
-            }
-            let (tokens, flops) = (loaded.details.tokens_trained, loaded.details.flops);
-            Ok(Start {
-                config: loaded.config,
-                decoder: loaded.decoder,
-                tokens,
-                flops,
-                tokenizer: artifact.path,
-            })
-        }
-    }
-}
-
-/// Finds before any training what would stop it: `empty_input`, `context_too_long`, and blocks that have nothing to predict
-/// (`too_short`, `empty_loss_mask`).
-fn check_data(blocks: &Blocks, config: &ModelConfig) -> Result<()> {
-    let source = &blocks.source().label;
-    if blocks.is_empty() {
-        return Err(Error::data("empty_input", format!("`{source}` has no blocks")));
-    }
-    let (longest, most) = (blocks.details().context, config.max_position_embeddings);
-    if longest > most {
-        let message =
-            format!("blocks of {longest} tokens (`{source}`) are longer than the model's {most} positions");
-        return Err(Error::data("context_too_long", message)
-            .hint("pack with a smaller `context`, or raise `model.max_position_embeddings`"));
-    }
-    let pad = blocks.details().eos_id;
-    (0..blocks.len()).try_for_each(|position| check_block(&blocks.get(position), pad))
-}
-
-fn evaluation(
-    params: &LmParams,
-    blocks: &Blocks,
-    config: &ModelConfig,
-    context: &Context,
-) -> Result<Option<(Blocks, u64)>> {
-    let Some(evaluation) = &params.eval else {
-        return Ok(None);
+/// Trains as `params` say; `distill.*` are other ways to say it.
+///
+/// # Errors
+/// Those of opening what is named, of data that cannot be learnt from, and of a training that does not stay finite.
+pub(crate) fn run(params: &LmParams, context: &Context) -> Result<()> {
+    let data = context.open(&params.data)?;
+    let blocks = Blocks::open(&data, context)?;
+    let device = context.device.clone().autodiff();
+    let start = starting_model(params, &blocks, context, &device)?;
+    check_data(&blocks, &start.config)?;
+    let (tokenizer, context_length) = (blocks.details().tokenizer.clone(), blocks.details().context);
+    let (mean_width, config) = (
+        BlockCost::mean(&blocks, &start.config).tokens,
+        start.config.clone(),
+    );
+    let composition = compose(params, blocks, &start, context)?;
+    let optim = &params.optim;
+    let settings = AdamWSettings {
+        beta1: optim.beta1,
+        beta2: optim.beta2,
+        eps: optim.eps,
+        weight_decay: optim.weight_decay,
+        clip_norm: optim.clip_norm,
     };
-    let other = Blocks::open(&context.open(&evaluation.data)?, context)?;
-    if other.details().tokenizer != blocks.details().tokenizer {
-        let message = "the tokens to train on and those to evaluate on were made with different tokenizers";
-        return Err(Error::data("tokenizer_mismatch", message));
+    let (decoder, outcome) = train(composition, context, start.decoder, Optimizer::new(settings))?;
+    let details = ModelDetails {
+        parameters: config.parameters() as u64,
+        vocab_size: config.vocab_size,
+        context: context_length,
+        tokenizer,
+        tokens_trained: start.tokens + outcome.position.tokens,
+        flops: start.flops + outcome.position.flops,
+        steps: outcome.position.step,
+        data: Some(data.as_source()),
+        stopped: Some(outcome.stopped),
+    };
+    let folder = context.output("")?;
+    curve::write(&folder.join("metrics.parquet"), &outcome.points)?;
+    save(&folder, &decoder, &config, &details, &start.tokenizer)?;
+    let flops = outcome.position.flops;
+    context.services.cost(outcome.position.tokens, flops);
+    let share = recomputed_share(&config, mean_width as usize, params.recompute);
+    if share > 0.0 {
+        context.services.measure("recomputed_flops", share * flops);
     }
-    check_data(&other, config)?;
-    Ok(Some((other, evaluation.every)))
+    Ok(())
 }
 
 /// FLOPs that are done again, as a share of the training's.

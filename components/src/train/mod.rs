@@ -1,11 +1,12 @@
 //! The one trainer, on burn-train.
 //!
-//! A training is composed of three small parts: a [`source`] of batches, [`terms`] of the objective, and a [`weighting`]
+//! A training is composed of three small parts: a [`sources`] of batches, [`terms`] of the objective, and a [`weighting`]
 //! of their tokens. The loop ([`strategy`]) owns evaluation, checkpoints and early stopping, all counted in optimizer steps.
 
 mod adapter;
 mod budget;
 mod checkpoint;
+mod compose;
 mod curve;
 mod lm;
 mod memory;
@@ -14,9 +15,11 @@ mod params;
 mod recompute;
 mod rehearsal;
 mod schedule;
-mod source;
+mod sources;
+mod start;
 mod step;
 mod strategy;
+mod teacher;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -33,3 +36,6 @@ pub use params::{Budget, EarlyStopping, Evaluation, LmParams, ModelChoice, Optim
 pub use recompute::Recompute;
 pub use rehearsal::{Rehearsal, training_rate};
 pub use schedule::{Schedule, ScheduleKind};
+pub use sources::{Chosen, Drawing, Epoch, Preferences, Refresh, Responses, Rollouts, SourceParams};
+pub use teacher::VocabularyPolicy;
+pub use terms::{CrossEntropyTerm, DivergenceKind, DivergenceTerm, Reduction, TermParams};

@@ -2,6 +2,7 @@
 
 use super::recompute::Recompute;
 use super::schedule::ScheduleKind;
+use super::sources::SourceParams;
 use super::terms::TermParams;
 use crate::Ref;
 use crate::component::Problem;
@@ -23,6 +24,9 @@ pub struct LmParams {
     pub model: ModelChoice,
     /// The optimizer, its schedule and its budget.
     pub optim: OptimParams,
+    /// What is learnt from instead of the data as it is; the data's prompts are then what is answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceParams>,
     /// The terms of the loss, which are added up.
     #[serde(default = "default_objective")]
     #[schemars(length(min = 1))]
@@ -45,7 +49,7 @@ pub struct LmParams {
 }
 
 fn default_objective() -> Vec<TermParams> {
-    vec![TermParams::CrossEntropy { weight: 1.0 }]
+    vec![TermParams::cross_entropy(1.0)]
 }
 fn default_checkpoint() -> u64 {
     100
@@ -281,6 +285,11 @@ impl LmParams {
                 hint: Some("add `eval = { data = \"@valid\", every = 100 }`".into()),
             });
         }
+        if let Some(source) = &self.source {
+            problems.extend(source.problems("source", self.optim.batch_size));
+        }
+        let fields = self.objective.iter().enumerate();
+        problems.extend(fields.flat_map(|(i, term)| term.problems(&format!("objective.{i}"))));
         problems
     }
 }

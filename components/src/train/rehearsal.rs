@@ -2,9 +2,9 @@
 
 use super::optimizer::{AdamWSettings, Optimizer};
 use super::recompute::Recompute;
-use super::source::HostBatch;
+use super::sources::{HostBatch, Known};
 use super::step::TrainBatch;
-use super::terms::TermParams;
+use super::terms::{CrossEntropy, Reduction, Weights};
 use crate::Precision;
 use crate::gradients::{
     Displacement, PerExample, Vector, difference_dots, example_losses, per_example_dot,
@@ -52,7 +52,6 @@ impl Rehearsal {
         };
         let blocks: Vec<Vec<u32>> = (0..blocks).map(|_| block()).collect();
         let batch = collate(&blocks, context, 0).expect("whole blocks");
-        let tokens = batch.scored() as f32;
         Self {
             model: Some(model),
             optimizer: Optimizer::new(AdamWSettings {
@@ -63,13 +62,16 @@ impl Rehearsal {
                 clip_norm: 1.0,
             }),
             pass: TrainBatch {
-                weights: batch.mask.iter().map(|mask| mask / tokens).collect(),
+                weights: Weights::of_step(vec![batch.mask.clone()], &[context]).remove(0),
                 batch: Arc::new(HostBatch {
                     row_weights: vec![1.0; batch.rows],
                     blocks: Vec::new(),
+                    pairs: false,
+                    flops: 0.0,
+                    known: Known::Nothing,
                     batch,
                 }),
-                terms: Arc::new(vec![TermParams::CrossEntropy { weight: 1.0 }.build()]),
+                terms: Arc::new(vec![CrossEntropy::alone()]),
                 recompute: Recompute::None,
             },
             device: device.clone(),
@@ -112,18 +114,14 @@ impl Rehearsal {
 
     /// Products of every example's gradient with a direction.
     pub fn dots(&self, direction: &Vector) -> PerExample {
-        per_example_dot(
-            self.model(),
-            direction,
-            &self.pass.batch.batch,
-            &self.pass.weights,
-        )
+        per_example_dot(self.model(), direction, &self.pass.batch.batch, &self.weights())
     }
 
     /// The same by central differences.
     pub fn differences(&self, direction: &Vector) -> Vec<f64> {
+        let weights = self.weights();
         difference_dots(self.model(), direction, Displacement::Relative(1e-4), |model| {
-            example_losses(model, &self.pass.batch.batch, &self.pass.weights)
+            example_losses(model, &self.pass.batch.batch, &weights)
         })
     }
 
@@ -131,17 +129,23 @@ impl Rehearsal {
     /// so that they add up to the number of examples. Gives the loss without them.
     pub fn reweigh(&mut self, direction: &Vector) -> f64 {
         let model = self.model.take().expect("it is put back below");
-        let TrainBatch { batch, weights, .. } = &self.pass;
+        let (batch, weights) = (&self.pass.batch, self.weights());
         let factors = |found: &PerExample| {
             let positive: Vec<f64> = found.dots.iter().map(|dot| dot.max(0.0)).collect();
             let mean = positive.iter().sum::<f64>() / positive.len() as f64;
             positive.iter().map(|dot| dot / mean).collect()
         };
         let (found, gradient) =
-            per_example_dot_and_gradient(&model, direction, &batch.batch, weights, factors);
+            per_example_dot_and_gradient(&model, direction, &batch.batch, &weights, factors);
         let gradients = gradient.into_gradients(&model);
         self.model = Some(self.optimizer.step(model, gradients, 1e-3).0);
         found.losses.iter().sum()
+    }
+
+    /// Weights by which the loss is the mean over all tokens.
+    fn weights(&self) -> Vec<f32> {
+        let width = self.pass.batch.batch.width;
+        self.pass.weights.reduced(Reduction::TokenMean, width)
     }
 
     fn model(&self) -> &Decoder {

@@ -1,8 +1,8 @@
 //! One forward and backward pass, in burn-train's terms.
 
 use super::recompute::{self, Recompute};
-use super::source::HostBatch;
-use super::terms::{Pass, Term};
+use super::sources::HostBatch;
+use super::terms::{Pass, Term, Weights, number, places};
 use crate::model::{Decoder, token_nll};
 use crate::tokens::Batch;
 use burn::backend::ExecutionError;
@@ -16,8 +16,8 @@ use std::sync::Arc;
 pub struct TrainBatch {
     /// What is learnt from.
     pub(crate) batch: Arc<HostBatch>,
-    /// Weights of the tokens, divided by the weight of the whole step.
-    pub(crate) weights: Vec<f32>,
+    /// Weights of the tokens.
+    pub(crate) weights: Weights,
     /// The terms of the loss.
     pub(crate) terms: Arc<Vec<Box<dyn Term>>>,
     /// What is worked out again instead of being kept.
@@ -25,10 +25,12 @@ pub struct TrainBatch {
 }
 
 /// What a pass leaves: its share of the step's loss; or, in evaluation, the summed loss and the number of tokens.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct PassOutput {
     pub(crate) loss: f64,
     pub(crate) tokens: f64,
+    /// What the terms say of themselves.
+    pub(crate) notes: Vec<(&'static str, f64)>,
 }
 
 impl ItemLazy for PassOutput {
@@ -42,50 +44,65 @@ impl TrainStep for Decoder {
     type Output = PassOutput;
 
     fn step(&self, item: TrainBatch) -> TrainOutput<PassOutput> {
-        let embedding = self.embedding.val();
-        let (dtype, device) = (embedding.dtype(), embedding.device().without_autodiff());
+        let device = self.embedding.val().device().without_autodiff();
         let batch = &item.batch.batch;
         let (rows, width) = (batch.rows, batch.width);
-        let tokens = item.weights.iter().filter(|weight| **weight > 0.0).count() as f64;
         let inputs_bt =
             Tensor::<2, Int>::from_data(TensorData::new(batch.inputs.clone(), [rows, width]), &device);
         let labels_n =
             Tensor::<1, Int>::from_data(TensorData::new(batch.labels.clone(), [rows * width]), &device);
-        let weights_n =
-            Tensor::<1>::from_data(TensorData::new(item.weights, [rows * width]), &device).cast(dtype);
+        let places_n = item.batch.pairs.then(|| {
+            let places: Vec<i64> = places(&item.weights.of_tokens)
+                .iter()
+                .map(|p| *p as i64)
+                .collect();
+            let count = places.len();
+            Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device)
+        });
+        let mut notes = Vec::new();
         let loss = |hidden_nd: Tensor<2>| {
-            let pass = Pass {
-                hidden_nd,
+            let mut pass = Pass {
+                inputs_bt: inputs_bt.clone(),
+                hidden_nd: hidden_nd.clone(),
                 head_vd: self.head(),
                 head_bias_v: self.head_bias(),
-                labels_n,
-                weights_n,
+                labels_n: labels_n.clone(),
                 products: self.products(),
                 batch: &item.batch,
+                weights: &item.weights,
+                places_n,
             };
-            let losses = item.terms.iter().map(|term| term.loss(&pass));
+            // What is never predicted does not reach the output head.
+            if let Some(places_n) = &pass.places_n {
+                pass.labels_n = labels_n.select(0, places_n.clone());
+                pass.hidden_nd = pass.rows_of(hidden_nd);
+            }
+            let losses = item.terms.iter().map(|term| {
+                let term = term.loss(&pass);
+                notes.extend(term.notes);
+                term.loss
+            });
             losses
                 .reduce(|sum, loss| sum + loss)
                 .expect("the schema demands at least one term")
         };
         let (loss, grads) = match item.recompute {
             Recompute::None => {
-                let hidden_btd = self.hidden(inputs_bt);
+                let hidden_btd = self.hidden(inputs_bt.clone());
                 let d = hidden_btd.dims()[2];
                 let loss = loss(hidden_btd.reshape([rows * width, d]));
                 let value = loss.clone().without_autodiff();
                 (value, GradientsParams::from_grads(loss.backward(), self))
             }
-            Recompute::Block => recompute::gradients(self, inputs_bt, loss),
+            Recompute::Block => recompute::gradients(self, inputs_bt.clone(), loss),
         };
-        let value = loss
-            .into_data()
-            .convert::<f64>()
-            .try_into_vec::<f64>()
-            .expect("converted to f64")[0];
         TrainOutput {
             grads,
-            item: PassOutput { loss: value, tokens },
+            item: PassOutput {
+                loss: number(&loss),
+                tokens: item.weights.counted() as f64,
+                notes,
+            },
         }
     }
 }
@@ -100,6 +117,7 @@ impl InferenceStep for Decoder {
         PassOutput {
             loss,
             tokens: batch.mask.iter().map(|mask| f64::from(*mask)).sum(),
+            notes: Vec::new(),
         }
     }
 }

@@ -6,9 +6,9 @@ use super::optimizer::Optimizer;
 use super::params::EarlyStopping;
 use super::recompute::Recompute;
 use super::schedule::Schedule;
-use super::source::{BatchSource, HostBatch};
+use super::sources::{BatchSource, HostBatch};
 use super::step::TrainBatch;
-use super::terms::Term;
+use super::terms::{Term, Weights};
 use super::weighting::Weighting;
 use crate::flops::training_flops;
 use crate::model::{Decoder, ModelConfig, ModelSpec, Stopped};
@@ -25,11 +25,17 @@ use burn::train::{
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-/// Everything the loop is composed of.
-pub(crate) struct Composition {
+/// A source of batches, and what is learnt from them.
+pub(crate) struct Lesson {
     pub(crate) source: Box<dyn BatchSource>,
     pub(crate) terms: Arc<Vec<Box<dyn Term>>>,
     pub(crate) weighting: Box<dyn Weighting>,
+}
+
+/// Everything the loop is composed of.
+pub(crate) struct Composition {
+    /// What every step learns from; the first is the training's data.
+    pub(crate) lessons: Vec<Lesson>,
     pub(crate) config: ModelConfig,
     pub(crate) schedule: Schedule,
     pub(crate) accumulate: usize,
@@ -83,8 +89,7 @@ impl StepStrategy {
             schedule,
             checkpoint_every,
             tokens_a_step,
-            source,
-            weighting,
+            lessons,
             accumulate,
             ..
         } = &self.composition;
@@ -108,7 +113,9 @@ impl StepStrategy {
             };
             self.context.services.curve(&points[shown..]);
             shown = points.len();
-            let resumes = weighting.resumes_at(position.step);
+            let resumes = lessons
+                .iter()
+                .all(|lesson| lesson.weighting.resumes_at(position.step));
             if matches!(judged, Err(Error::Interrupted)) && saved < position.step && resumes {
                 checkpoint::save(scratch, &model, optimizer, &position, &points)?;
             }
@@ -121,7 +128,10 @@ impl StepStrategy {
             }
             if position.step >= saved + checkpoint_every && resumes {
                 checkpoint::save(scratch, &model, optimizer, &position, &points)?;
-                source.committed(position.step * *accumulate as u64)?;
+                let passes = position.step * *accumulate as u64;
+                lessons
+                    .iter()
+                    .try_for_each(|lesson| lesson.source.committed(passes))?;
                 saved = position.step;
             }
             let before = position.tokens;
@@ -154,62 +164,40 @@ impl StepStrategy {
         position: &mut Position,
         points: &mut Vec<Point>,
     ) -> Result<(Decoder, f64)> {
-        let Composition {
-            source,
-            terms,
-            weighting,
-            config,
-            schedule,
-            accumulate,
-            recompute,
-            ..
-        } = &self.composition;
-        let passes = *accumulate as u64;
-        let batches: Vec<HostBatch> = (0..passes)
-            .map(|pass| source.batch(position.step * passes + pass, &model))
-            .collect::<Result<_>>()?;
-        let weights = weighting.weights(&model, position.step, &batches)?;
-        let batches: Vec<Arc<HostBatch>> = batches.into_iter().map(Arc::new).collect();
-        // The loss is the mean over the tokens of all passes, so that accumulation equals one large batch.
-        let total: f64 = weights.iter().flatten().map(|weight| f64::from(*weight)).sum();
-        if total <= 0.0 {
-            let step = position.step + 1;
-            return Err(Error::data(
-                "zero_weight",
-                format!("every token of step {step} has weight 0"),
-            ));
-        }
-        let mut gradients = GradientsAccumulator::new();
-        let mut loss = 0.0;
-        for (batch, weights) in batches.iter().zip(weights) {
-            let lengths = batch.batch.mask.chunks(batch.batch.width).map(row_length);
-            position.flops += lengths.map(|length| training_flops(config, length)).sum::<f64>();
-            let scaled = weights
-                .iter()
-                .map(|weight| (f64::from(*weight) / total) as f32)
-                .collect();
-            let pass = TrainBatch {
-                batch: batch.clone(),
-                weights: scaled,
-                terms: terms.clone(),
-                recompute: *recompute,
-            };
-            let output = TrainStep::step(&model, pass);
-            loss += output.item.loss;
-            position.tokens += output.item.tokens as u64;
-            gradients.accumulate(&model, output.grads);
+        let mut pass_gradients = GradientsAccumulator::new();
+        let (mut loss, mut seen, mut notes) = (0.0, Vec::new(), Vec::new());
+        for (number, lesson) in self.composition.lessons.iter().enumerate() {
+            for pass in self.passes(lesson, &model, position.step)? {
+                if number == 0 {
+                    seen.extend(&pass.batch.blocks);
+                }
+                position.flops += self.flops(lesson, &pass.batch);
+                let output = TrainStep::step(&model, pass);
+                loss += output.item.loss;
+                position.tokens += output.item.tokens as u64;
+                match number {
+                    0 => add_notes(&mut notes, &output.item.notes),
+                    _ => add_notes(&mut notes, &[("other_data", output.item.loss)]),
+                }
+                pass_gradients.accumulate(&model, output.grads);
+            }
         }
         let step = position.step;
         if !loss.is_finite() {
-            return Err(self.not_finite("loss", step, &batches));
+            return Err(self.not_finite("loss", step, &seen));
         }
-        let rate = schedule.rate(step);
-        let (model, norm) = optimizer.step(model, gradients.grads(), rate);
+        let rate = self.composition.schedule.rate(step);
+        let (model, norm) = optimizer.step(model, pass_gradients.grads(), rate);
         if !norm.is_finite() {
-            return Err(self.not_finite("gradient", step, &batches));
+            return Err(self.not_finite("gradient", step, &seen));
         }
         position.step = step + 1;
-        for (metric, value) in [("loss", loss), ("lr", rate), ("grad_norm", norm)] {
+        // A single term is the loss itself.
+        if notes.len() == 1 {
+            notes.clear();
+        }
+        let figures = [("loss", loss), ("lr", rate), ("grad_norm", norm)];
+        for (metric, value) in figures.into_iter().chain(notes) {
             points.push(Point {
                 step: position.step,
                 split: "train",
@@ -221,13 +209,41 @@ impl StepStrategy {
         Ok((model, loss))
     }
 
+    /// The passes of a step over a lesson. Losses are means over the tokens of all of them, so that accumulation equals one
+    /// large batch.
+    fn passes(&self, lesson: &Lesson, model: &Decoder, step: u64) -> Result<Vec<TrainBatch>> {
+        let count = self.composition.accumulate as u64;
+        let batches: Vec<HostBatch> = (0..count)
+            .map(|pass| lesson.source.batch(step * count + pass, model))
+            .collect::<Result<_>>()?;
+        let widths: Vec<usize> = batches.iter().map(|batch| batch.batch.width).collect();
+        let weights = Weights::of_step(lesson.weighting.weights(model, step, &batches)?, &widths);
+        if weights.first().is_none_or(|weights| weights.total <= 0.0) {
+            let message = format!("every token of step {} has weight 0", step + 1);
+            return Err(Error::data("zero_weight", message));
+        }
+        let pass = |(batch, weights)| TrainBatch {
+            batch: Arc::new(batch),
+            weights,
+            terms: lesson.terms.clone(),
+            recompute: self.composition.recompute,
+        };
+        Ok(batches.into_iter().zip(weights).map(pass).collect())
+    }
+
+    /// What a pass takes: making its batch, the model's own passes, and what terms ask of others.
+    fn flops(&self, lesson: &Lesson, batch: &HostBatch) -> f64 {
+        let lengths = batch.batch.mask.chunks(batch.batch.width).map(row_length);
+        let of_row = |length| {
+            let others = lesson.terms.iter().map(|term| term.flops(length));
+            training_flops(&self.composition.config, length) + others.sum::<f64>()
+        };
+        batch.flops + lengths.map(of_row).sum::<f64>()
+    }
+
     /// The last checkpoint stays as it is: running again with a mended experiment starts from nothing broken.
-    fn not_finite(&self, what: &str, step: u64, batches: &[Arc<HostBatch>]) -> Error {
-        let blocks: Vec<u64> = batches
-            .iter()
-            .flat_map(|batch| batch.blocks.iter().copied())
-            .collect();
-        let documents = self.composition.source.documents(&blocks);
+    fn not_finite(&self, what: &str, step: u64, blocks: &[u64]) -> Error {
+        let documents = self.composition.lessons[0].source.documents(blocks);
         let shown: Vec<String> = documents.iter().take(20).map(u64::to_string).collect();
         let more = if documents.len() > shown.len() {
             ", …"
@@ -314,6 +330,16 @@ fn placeholder() -> Decoder {
         &Stream::new(0, "placeholder"),
         &Device::flex(),
     )
+}
+
+/// Adds figures to those of the same name.
+fn add_notes(all: &mut Vec<(&'static str, f64)>, more: &[(&'static str, f64)]) {
+    for &(name, value) in more {
+        match all.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sum)) => *sum += value,
+            None => all.push((name, value)),
+        }
+    }
 }
 
 /// Positions of a row up to its last predicted one.

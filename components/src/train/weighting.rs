@@ -1,6 +1,6 @@
 //! How much each token of a batch counts.
 
-use super::source::HostBatch;
+use super::sources::HostBatch;
 use crate::Result;
 use crate::model::Decoder;
 

@@ -1,36 +1,11 @@
-//! Where batches come from.
+//! Packed tokens as they are.
 
+use super::{BatchSource, HostBatch, documents};
 use crate::model::Decoder;
 use crate::random::Stream;
-use crate::tokens::{Batch, Blocks, collate, longest};
+use crate::tokens::Blocks;
 use crate::{Error, Result};
 use std::sync::{Mutex, PoisonError};
-
-/// A batch on the host, with where it came from.
-#[derive(Debug, Clone)]
-pub(crate) struct HostBatch {
-    /// Inputs, labels and mask.
-    pub(crate) batch: Batch,
-    /// Weight of each row.
-    pub(crate) row_weights: Vec<f32>,
-    /// Index of each row's block in the tokens.
-    pub(crate) blocks: Vec<u64>,
-}
-
-/// Gives the batches of a training. What it gives is a pure function of the seed, the number of the pass and, if it asks
-/// the model, the model at that pass.
-pub(crate) trait BatchSource: Send + Sync {
-    /// The batch of pass `pass`, counted from 0 over the whole training.
-    fn batch(&self, pass: u64, model: &Decoder) -> Result<HostBatch>;
-
-    /// A checkpoint stands before pass `pass`: earlier ones will not be asked for again.
-    fn committed(&self, _pass: u64) -> Result<()> {
-        Ok(())
-    }
-
-    /// Documents that the given blocks hold, for messages.
-    fn documents(&self, blocks: &[u64]) -> Vec<u64>;
-}
 
 /// Packed tokens, each epoch in an order of its own.
 pub(crate) struct PackedTokens {
@@ -65,7 +40,7 @@ impl PackedTokens {
     }
 
     /// Position in the blocks of sample `sample`, counted over all epochs.
-    fn position(&self, sample: u64) -> u64 {
+    pub(super) fn position(&self, sample: u64) -> u64 {
         let (epoch, place) = (sample / self.blocks.len(), sample % self.blocks.len());
         let mut cached = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
         if cached.0 != epoch {
@@ -83,25 +58,10 @@ impl BatchSource for PackedTokens {
         let rows: Vec<_> = samples
             .map(|sample| self.blocks.get(self.position(sample)))
             .collect();
-        let longest = longest(&rows);
-        let details = self.blocks.details();
-        let batch = collate(&rows, longest.min(details.context), details.eos_id)?;
-        let row_weights = rows.iter().map(|row| row.weight).collect();
-        Ok(HostBatch {
-            batch,
-            row_weights,
-            blocks: rows.iter().map(|row| row.index).collect(),
-        })
+        HostBatch::of_blocks(&rows, self.blocks.details())
     }
 
     fn documents(&self, blocks: &[u64]) -> Vec<u64> {
-        let mut all: Vec<u64> = blocks
-            .iter()
-            .flat_map(|&block| self.blocks.segments(block))
-            .map(|segment| segment.document)
-            .collect();
-        all.sort_unstable();
-        all.dedup();
-        all
+        documents(&self.blocks, blocks)
     }
 }

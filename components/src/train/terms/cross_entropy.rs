@@ -1,0 +1,43 @@
+//! Negative log-likelihood of the next token.
+
+use super::params::{CrossEntropyTerm, Reduction};
+use super::{Pass, Term, TermLoss};
+use lyceum_kernels::linear_cross_entropy;
+
+/// Negative log-likelihood of the next token, times a factor.
+#[derive(Debug)]
+pub(crate) struct CrossEntropy {
+    weight: f64,
+    reduction: Reduction,
+}
+
+impl CrossEntropy {
+    /// The plain term.
+    pub(crate) fn alone() -> Box<dyn Term> {
+        Box::new(Self {
+            weight: 1.0,
+            reduction: Reduction::default(),
+        })
+    }
+
+    pub(super) fn new(term: &CrossEntropyTerm) -> Self {
+        Self {
+            weight: term.weight,
+            reduction: term.reduction,
+        }
+    }
+}
+
+impl Term for CrossEntropy {
+    fn loss(&self, pass: &Pass) -> TermLoss {
+        let entropy = linear_cross_entropy(
+            pass.hidden_nd.clone(),
+            pass.head_vd.clone(),
+            pass.head_bias_v.clone(),
+            pass.labels_n.clone(),
+            pass.weights_n(self.reduction),
+            pass.products,
+        );
+        TermLoss::named("cross_entropy", entropy.loss, self.weight)
+    }
+}

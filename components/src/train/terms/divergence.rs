@@ -1,0 +1,220 @@
+//! How far the student's distributions are from a teacher's.
+
+use super::super::teacher::{TeacherModel, VocabularyPolicy, cut};
+use super::params::{Reduction, factor};
+use super::{Pass, Term, TermLoss};
+use crate::component::Problem;
+use crate::reference::{self, Ref};
+use lyceum_kernels::{Divergence, Projection, Teacher, linear_divergence};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Which divergence. `p` is the teacher's distribution, `q` the student's (MiniLLM, sheet section 8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DivergenceKind {
+    /// `−Σ p log q`: forward KL and the teacher's entropy.
+    SoftCe,
+    /// `KL(p‖q)`.
+    ForwardKl,
+    /// `KL(q‖p)`.
+    ReverseKl,
+    /// `β·KL(p‖m) + (1−β)·KL(q‖m)` with `m = β·p + (1−β)·q`.
+    Jsd,
+    /// `KL(p‖a·p + (1−a)·q)`.
+    SkewForwardKl,
+    /// `KL(q‖(1−a)·p + a·q)`.
+    SkewReverseKl,
+    /// `½·Σ|p − q|`.
+    Tv,
+}
+
+impl DivergenceKind {
+    /// As a user writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SoftCe => "soft_ce",
+            Self::ForwardKl => "forward_kl",
+            Self::ReverseKl => "reverse_kl",
+            Self::Jsd => "jsd",
+            Self::SkewForwardKl => "skew_forward_kl",
+            Self::SkewReverseKl => "skew_reverse_kl",
+            Self::Tv => "tv",
+        }
+    }
+}
+
+/// A divergence from a teacher, averaged over the tokens that count.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DivergenceTerm {
+    /// Factor of this term.
+    #[serde(default = "factor")]
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub weight: f64,
+    /// The teacher: a model with the student's tokenizer.
+    pub teacher: Ref<reference::Model>,
+    /// Weight of `KL(p‖m)`, strictly between 0 and 1; for `jsd` alone, 0.5 where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beta: Option<f64>,
+    /// Share of the other distribution in the mixture, from 0 to below 1; for the skewed ones alone, 0.1 where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skew: Option<f64>,
+    /// Divides the logits of both.
+    #[serde(default = "factor")]
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub temperature: f64,
+    /// Multiplies by the temperature squared, so that gradients keep their size.
+    #[serde(default)]
+    pub tau_squared: bool,
+    /// How tokens are averaged.
+    #[serde(default)]
+    pub reduction: Reduction,
+    /// What to do about vocabularies of different sizes.
+    #[serde(default)]
+    pub vocab_policy: VocabularyPolicy,
+    /// Tokens of its own that this term learns from, as many rows a step as the data gives; else the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Ref<reference::Blocks>>,
+}
+
+impl DivergenceTerm {
+    /// From a teacher, with every default.
+    pub fn new(teacher: Ref<reference::Model>) -> Self {
+        Self {
+            weight: 1.0,
+            teacher,
+            beta: None,
+            skew: None,
+            temperature: 1.0,
+            tau_squared: false,
+            reduction: Reduction::default(),
+            vocab_policy: VocabularyPolicy::default(),
+            data: None,
+        }
+    }
+
+    /// What a schema cannot say: `out_of_range`, `unused_key`.
+    pub(super) fn problems(&self, kind: DivergenceKind, field: &str) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut wrong = |key: &str, code, message: String, hint: &str| {
+            problems.push(Problem {
+                field: format!("{field}.{key}"),
+                code,
+                message,
+                hint: Some(hint.to_owned()),
+            });
+        };
+        let name = kind.name();
+        match self.beta {
+            Some(_) if kind != DivergenceKind::Jsd => {
+                let message = format!("`{name}` has no `beta`");
+                wrong(
+                    "beta",
+                    "unused_key",
+                    message,
+                    "take it out, or set `kind = \"jsd\"`",
+                );
+            }
+            Some(beta) if beta <= 0.0 || beta >= 1.0 => {
+                let message = format!("`beta` is {beta}; expected a number strictly between 0 and 1");
+                let hint = if beta <= 0.0 {
+                    "at 0 this divergence is 0 everywhere: for forward KL set `kind = \"forward_kl\"`"
+                } else {
+                    "at 1 this divergence is 0 everywhere: for reverse KL set `kind = \"reverse_kl\"`"
+                };
+                wrong("beta", "out_of_range", message, hint);
+            }
+            _ => {}
+        }
+        let skewed = matches!(
+            kind,
+            DivergenceKind::SkewForwardKl | DivergenceKind::SkewReverseKl
+        );
+        match self.skew {
+            Some(_) if !skewed => {
+                let message = format!("`{name}` has no `skew`");
+                wrong(
+                    "skew",
+                    "unused_key",
+                    message,
+                    "take it out, or take a skewed kind",
+                );
+            }
+            Some(skew) if !(0.0..1.0).contains(&skew) => {
+                let message = format!("`skew` is {skew}; expected at least 0 and below 1");
+                wrong("skew", "out_of_range", message, "DistiLLM's value is 0.1");
+            }
+            _ => {}
+        }
+        problems
+    }
+
+    /// The term.
+    pub(super) fn build(&self, kind: DivergenceKind, teacher: Arc<TeacherModel>) -> Box<dyn Term> {
+        let skew = self.skew.unwrap_or(0.1);
+        let squared = if self.tau_squared {
+            self.temperature * self.temperature
+        } else {
+            1.0
+        };
+        Box::new(FromTeacher {
+            kind,
+            divergence: match kind {
+                DivergenceKind::SoftCe => Divergence::SoftCrossEntropy,
+                DivergenceKind::ForwardKl => Divergence::ForwardKl,
+                DivergenceKind::ReverseKl => Divergence::ReverseKl,
+                DivergenceKind::Jsd => Divergence::JensenShannon {
+                    beta: self.beta.unwrap_or(0.5),
+                },
+                DivergenceKind::SkewForwardKl => Divergence::SkewForwardKl { skew },
+                DivergenceKind::SkewReverseKl => Divergence::SkewReverseKl { skew },
+                DivergenceKind::Tv => Divergence::TotalVariation,
+            },
+            factor: self.weight * squared,
+            temperature: self.temperature,
+            reduction: self.reduction,
+            teacher,
+        })
+    }
+}
+
+/// The term itself.
+#[derive(Debug)]
+struct FromTeacher {
+    kind: DivergenceKind,
+    divergence: Divergence,
+    factor: f64,
+    temperature: f64,
+    reduction: Reduction,
+    teacher: Arc<TeacherModel>,
+}
+
+impl Term for FromTeacher {
+    fn loss(&self, pass: &Pass) -> TermLoss {
+        let vocabulary = self.teacher.vocabulary().min(pass.head_vd.dims()[0]);
+        let asked = self.teacher.ask(pass.inputs_bt.clone());
+        let teacher = Projection {
+            hidden_nd: pass.rows_of(asked.hidden_nd),
+            ..asked
+        };
+        let student = Projection {
+            hidden_nd: pass.hidden_nd.clone(),
+            head_vd: pass.head_vd.clone(),
+            bias_v: pass.head_bias_v.clone(),
+        };
+        let found = linear_divergence(
+            cut(student, vocabulary),
+            Teacher::Dense(cut(teacher, vocabulary)),
+            self.divergence,
+            self.temperature,
+            pass.weights_n(self.reduction),
+        );
+        TermLoss::named(self.kind.name(), found.loss, self.factor)
+    }
+
+    fn flops(&self, width: usize) -> f64 {
+        self.teacher.flops(width)
+    }
+}

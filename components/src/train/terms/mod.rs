@@ -1,0 +1,49 @@
+//! The terms of an objective: what of a pass is added up to a loss.
+
+mod cross_entropy;
+mod divergence;
+mod params;
+mod pass;
+
+pub(crate) use cross_entropy::CrossEntropy;
+pub use divergence::{DivergenceKind, DivergenceTerm};
+pub use params::{CrossEntropyTerm, Reduction, TermParams};
+pub(crate) use pass::{Pass, Weights, places};
+
+use burn::tensor::Tensor;
+use std::fmt::Debug;
+
+/// A part of the loss.
+pub(crate) trait Term: Send + Sync + Debug {
+    /// The term's loss.
+    fn loss(&self, pass: &Pass) -> TermLoss;
+
+    /// FLOPs of a row of `width` inputs besides the model's own passes.
+    fn flops(&self, _width: usize) -> f64 {
+        0.0
+    }
+}
+
+/// What a term gives.
+pub(crate) struct TermLoss {
+    /// Its share of the loss, of shape `[1]`, differentiable.
+    pub(crate) loss: Tensor<1>,
+    /// Figures for the curve. Those of a step's passes are added up.
+    pub(crate) notes: Vec<(&'static str, f64)>,
+}
+
+impl TermLoss {
+    /// A loss that is noted by name, times a factor.
+    fn named(name: &'static str, loss: Tensor<1>, factor: f64) -> Self {
+        Self {
+            notes: vec![(name, number(&loss))],
+            loss: if factor == 1.0 { loss } else { loss * factor },
+        }
+    }
+}
+
+/// The value of a tensor of shape `[1]`.
+pub(crate) fn number(value: &Tensor<1>) -> f64 {
+    let data = value.clone().without_autodiff().into_data().convert::<f64>();
+    data.try_into_vec::<f64>().expect("converted to f64")[0]
+}
