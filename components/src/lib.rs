@@ -30,6 +30,7 @@ mod untrusted;
 
 pub mod analyze;
 pub mod corpus;
+pub mod distill;
 pub mod embed;
 pub mod evaluate;
 pub mod generate;

@@ -1,0 +1,10 @@
+//! Distillation: what a student learns from a teacher, beyond the divergences of their distributions.
+//!
+//! Plain functions over log-likelihoods: [`policy_gradient`] of responses that student and teacher drew (MiniLLM), and
+//! [`preference`] of a teacher's answers to a student's own (DPKD). None of them holds logits of all tokens: what they need
+//! of a head goes through it in chunks, by [`of_likelihoods`] and the operations of `lyceum-kernels`.
+
+mod likelihoods;
+pub mod policy_gradient;
+
+pub use likelihoods::of_likelihoods;

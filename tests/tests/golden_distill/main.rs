@@ -1,0 +1,8 @@
+//! Objectives of distillation against torch's: `minillm_*.json` and `dpkd_*.json`, in f64 and in f32.
+
+mod enumerable;
+mod fixture;
+mod kd;
+mod sampled;
+mod space;
+mod step;
