@@ -30,6 +30,8 @@ macro_rules! accepts {
 accepts! {
     /// Documents, or a selection of documents.
     Documents => [Corpus, Selection];
+    /// Instruction pairs.
+    Pairs => [Pairs];
     /// A tokenizer, or a model, of which the tokenizer is taken.
     Tokenizer => [Tokenizer, Model];
     /// Packed tokens, or a selection of their blocks.

@@ -10,6 +10,8 @@ pub const COMPONENTS: &[Descriptor] = &[
     Descriptor::of::<corpus::Text>(),
     Descriptor::of::<corpus::Jsonl>(),
     Descriptor::of::<corpus::Parquet>(),
+    Descriptor::of::<corpus::PairFiles>(),
+    Descriptor::of::<corpus::Instructions>(),
     Descriptor::of::<corpus::Mix>(),
     Descriptor::of::<corpus::Split>(),
     Descriptor::of::<tokenizer::Train>(),

@@ -31,6 +31,8 @@ pub enum Kind {
     Table,
     /// One vector a document.
     Embeddings,
+    /// Instructions with their answers.
+    Pairs,
     /// Texts that a model wrote.
     Generations,
     /// Weights of examples at every step of a training.
@@ -51,6 +53,7 @@ impl Kind {
             Self::Model => "model",
             Self::Table => "table",
             Self::Embeddings => "embeddings",
+            Self::Pairs => "pairs",
             Self::Generations => "generations",
             Self::Policy => "policy",
             Self::Shards => "shards",

@@ -8,6 +8,7 @@ mod corpus;
 mod embeddings;
 mod generations;
 mod lines;
+mod pairs;
 mod score_rows;
 mod scores;
 mod selection;
@@ -22,6 +23,7 @@ pub use corpus::{Cell, CorpusDetails, CorpusWriter, Document};
 pub use embeddings::{Embeddings, EmbeddingsDetails, EmbeddingsWriter};
 pub use generations::{Generation, GenerationsDetails, read_generations, write_generations};
 pub use lines::Axes;
+pub use pairs::{InstructionPair, PairsDetails, PairsWriter};
 pub use score_rows::{ScorePiece, ScoreRows};
 pub use scores::{Item, Scores, ScoresDetails};
 pub use selection::{Order, Selection, SelectionDetails, SelectionWriter};
@@ -33,6 +35,7 @@ pub use view::View;
 
 pub(crate) use corpus::FILE as DOCUMENTS_FILE;
 pub(crate) use generations::{read_rows, write_rows};
+pub(crate) use pairs::{FILE as PAIRS_FILE, pairs_of};
 pub(crate) use token_scores::TokenScoresWriter;
 pub(crate) use tokenizer::{
     FILE as TOKENIZER_FILE, LARGEST as LARGEST_TOKENIZER, parse_tokenizer, read_json, vocab_size,

@@ -180,7 +180,7 @@ fn cell(name: &str, value: Option<&Value>) -> Result<Cell> {
     }
 }
 
-fn wrong_type(name: &str, found: &Value, expected: &str) -> Error {
+pub(super) fn wrong_type(name: &str, found: &Value, expected: &str) -> Error {
     let found = match found {
         Value::Null => "null",
         Value::Bool(_) => "a truth value",
@@ -196,7 +196,7 @@ fn wrong_type(name: &str, found: &Value, expected: &str) -> Error {
 }
 
 /// The parser's message without its own place, which counts within the line.
-fn reason(error: &serde_json::Error) -> String {
+pub(super) fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.rsplit_once(" at line ")
         .map_or(text.clone(), |(reason, _)| reason.to_owned())

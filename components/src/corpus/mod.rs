@@ -2,11 +2,16 @@
 
 mod documents;
 mod fractions;
+mod instructions;
 mod jsonl;
 mod lines;
 mod mix;
 #[cfg(test)]
 mod mix_tests;
+mod pair_files;
+mod pair_record;
+mod pair_rows;
+mod pairs;
 mod parquet;
 mod source;
 mod split;
@@ -14,8 +19,11 @@ mod text;
 
 pub use documents::Documents;
 pub use fractions::{Fractions, Sampler};
+pub use instructions::{Family, Instructions, InstructionsParams, Lengths};
 pub use jsonl::{Jsonl, JsonlParams};
 pub use mix::{Mix, MixParams, MixSource};
+pub use pair_rows::Pairs;
+pub use pairs::{Dedup, PairFiles, PairFilesParams, Words};
 pub use parquet::{Parquet, ParquetParams};
 pub use source::{Expect, OnBadLine};
 pub use split::{Split, SplitParams};

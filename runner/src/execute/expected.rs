@@ -17,7 +17,9 @@ pub(super) fn check(planned: &Planned, store: &Store) -> Result<()> {
     if params.get("limit").is_some_and(|limit| !limit.is_null()) {
         return Ok(());
     }
-    let location = Store::location(planned.step.component.name, &planned.key, "");
+    // Every part of a split says the same of the files.
+    let part = planned.step.outputs.first().map_or("", |output| &output.name);
+    let location = Store::location(planned.step.component.name, &planned.key, part);
     let details = store.open(&location, &planned.step.id)?.header.details;
     let differs = |name: &str| {
         let (expected, found) = (expect.get(name)?.as_u64()?, details.get(name)?.as_u64()?);
