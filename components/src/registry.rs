@@ -1,8 +1,8 @@
 //! Every component there is, in the order of the reference pages.
 
 use crate::{
-    Descriptor, analyze, corpus, embed, evaluate, generate, model, policy, score, select, tokenizer, tokens,
-    train,
+    Descriptor, analyze, corpus, distill, embed, evaluate, generate, model, policy, score, select, tokenizer,
+    tokens, train,
 };
 
 /// The registry.
@@ -24,6 +24,11 @@ pub const COMPONENTS: &[Descriptor] = &[
     Descriptor::of::<model::Export>(),
     Descriptor::of::<model::Info>(),
     Descriptor::of::<train::Lm>(),
+    Descriptor::of::<distill::Sft>(),
+    Descriptor::of::<distill::WordKd>(),
+    Descriptor::of::<distill::SeqKd>(),
+    Descriptor::of::<distill::Gkd>(),
+    Descriptor::of::<distill::MiniLlm>(),
     Descriptor::of::<score::TrainScorer>(),
     Descriptor::of::<score::Logprobs>(),
     Descriptor::of::<score::Perplexity>(),

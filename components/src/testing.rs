@@ -208,3 +208,77 @@ impl Services for Bench {
         state.notes.push(text.to_owned());
     }
 }
+
+/// A bench whose bars of one name note what they are told, and ask to stop after so many reports.
+#[derive(Clone)]
+pub(crate) struct Watcher {
+    bench: Bench,
+    bar: &'static str,
+    cancel: Cancel,
+    reports: usize,
+    seen: Arc<Mutex<Vec<u64>>>,
+}
+
+impl Watcher {
+    /// Watches bars called `bar`.
+    pub(crate) fn new(bench: &Bench, bar: &'static str, reports: usize) -> Self {
+        Self {
+            bench: bench.clone(),
+            bar,
+            cancel: Cancel::default(),
+            reports,
+            seen: Arc::default(),
+        }
+    }
+
+    /// The context of the step called `step`, watched.
+    pub(crate) fn context(&self, step: &str) -> Context {
+        Context {
+            cancel: self.cancel.clone(),
+            services: Arc::new(self.clone()),
+            ..self.bench.context(step)
+        }
+    }
+
+    /// The units that bars were told of so far.
+    pub(crate) fn seen(&self) -> Vec<u64> {
+        let seen = self.seen.lock().expect("no test panics while it holds this");
+        seen.clone()
+    }
+}
+
+impl Bar for Watcher {
+    fn advance(&self, units: u64) {
+        let mut seen = self.seen.lock().expect("no test panics while it holds this");
+        seen.push(units);
+        if seen.len() == self.reports {
+            self.cancel.cancel();
+        }
+    }
+    fn message(&self, _: &str) {}
+}
+
+impl Services for Watcher {
+    fn artifact(&self, reference: &str) -> Result<Artifact> {
+        self.bench.artifact(reference)
+    }
+    fn artifact_at(&self, location: &str) -> Result<Artifact> {
+        self.bench.artifact_at(location)
+    }
+    fn file(&self, path: &FilePath) -> Result<PathBuf> {
+        self.bench.file(path)
+    }
+    fn folder(&self, path: &FolderPath) -> Result<PathBuf> {
+        self.bench.folder(path)
+    }
+    fn bar(&self, what: &str, _: u64, _: &'static str) -> Box<dyn Bar> {
+        if what == self.bar {
+            Box::new(self.clone())
+        } else {
+            Box::new(Silent)
+        }
+    }
+    fn measure(&self, _: &str, _: f64) {}
+    fn cost(&self, _: u64, _: f64) {}
+    fn note(&self, _: &str) {}
+}

@@ -12,8 +12,8 @@ use crate::untrusted::quiet;
 use crate::{Error, Result};
 use polars::io::parquet::write::BatchedWriter;
 use polars::prelude::{
-    Column, DataFrame, DataType, Field, IntoColumn, ListBuilderTrait, ListStringChunkedBuilder, ParquetWriter,
-    PlSmallStr, Schema, StatisticsOptions,
+    Column, DataFrame, DataType, Field, IntoColumn, ListBuilderTrait, ListStringChunkedBuilder,
+    ParquetWriter, PlSmallStr, Schema, StatisticsOptions,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -1,9 +1,9 @@
 //! Records of the user's files: lines of JSON, or rows of Parquet.
 
+use super::jsonl::reason;
 use super::lines::{Line, Lines};
 use super::pair_record::{Fields, missing};
 use super::source::{Input, empty, existing};
-use super::jsonl::reason;
 use crate::artifact::InstructionPair;
 use crate::untrusted::check_ratio;
 use crate::untrusted::parquet::{self, corrupt};
@@ -79,7 +79,11 @@ fn of_lines(
             return Ok(false);
         }
     }
-    if found { Ok(true) } else { Err(empty(&lines.input.file)) }
+    if found {
+        Ok(true)
+    } else {
+        Err(empty(&lines.input.file))
+    }
 }
 
 /// `invalid_utf8`, `bad_json`, and what [`Fields::pair`] says.
@@ -113,7 +117,10 @@ fn of_table(
     }
     let schema = header.schema();
     let mut columns: Vec<String> = Vec::new();
-    for (name, parameter) in [(fields.prompt, "prompt_column"), (fields.response, "response_column")] {
+    for (name, parameter) in [
+        (fields.prompt, "prompt_column"),
+        (fields.response, "response_column"),
+    ] {
         if !schema.contains(name) {
             let names = schema.iter_names().map(|name| name.as_str());
             return Err(missing(name, parameter, names).in_file(file));
@@ -185,7 +192,8 @@ fn value(cell: &AnyValue, name: &str) -> Result<Value> {
         other if other.is_primitive_numeric() => number(other).unwrap_or(Value::Null),
         other => {
             let found = other.dtype();
-            let message = format!("column `{name}` holds {found}; expected text, numbers, truth values or lists");
+            let message =
+                format!("column `{name}` holds {found}; expected text, numbers, truth values or lists");
             return Err(Error::data("wrong_type", message));
         }
     })

@@ -61,10 +61,11 @@ fn find<'a>(record: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
         return Some(value);
     }
     let (first, rest) = name.split_once('.')?;
-    rest.split('.').try_fold(record.get(first)?, |value, key| match value {
-        Value::Array(list) => list.get(key.parse::<usize>().ok()?),
-        other => other.get(key),
-    })
+    rest.split('.')
+        .try_fold(record.get(first)?, |value, key| match value {
+            Value::Array(list) => list.get(key.parse::<usize>().ok()?),
+            other => other.get(key),
+        })
 }
 
 fn require<'a>(record: &'a Map<String, Value>, name: &str, parameter: &str) -> Result<&'a Value> {
@@ -126,7 +127,11 @@ mod tests {
     #[test]
     fn what_is_no_pair_is_told_by_field() {
         for (record, code, says) in [
-            (json!({ "text": "a" }), "missing_column", "`definition`; found `text`"),
+            (
+                json!({ "text": "a" }),
+                "missing_column",
+                "`definition`; found `text`",
+            ),
             (
                 json!({ "definition": "a" }),
                 "missing_column",

@@ -256,7 +256,12 @@ impl Counts {
     }
 
     /// Counts a pair; whether it is kept.
-    fn keeps(&mut self, params: &PairFilesParams, pair: &InstructionPair, seen: &mut HashSet<[u8; 16]>) -> bool {
+    fn keeps(
+        &mut self,
+        params: &PairFilesParams,
+        pair: &InstructionPair,
+        seen: &mut HashSet<[u8; 16]>,
+    ) -> bool {
         let words = |text: &str| text.split_whitespace().count() as u64;
         let (prompt, response) = (words(&pair.prompt), words(&pair.response));
         let short = |limit: Words, count: u64| limit.min.is_some_and(|min| count < min);

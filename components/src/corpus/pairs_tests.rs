@@ -36,7 +36,10 @@ fn records_become_pairs() {
     let pairs = read(&bench, FOUR, &json!({ "keep_columns": ["task"] })).expect("reads");
     let found = all(&pairs);
     assert_eq!(ids(&pairs), [0, 1, 2, 3]);
-    assert_eq!((found[0].input.as_str(), found[0].response.as_str()), ("1 2", "3"));
+    assert_eq!(
+        (found[0].input.as_str(), found[0].response.as_str()),
+        ("1 2", "3")
+    );
     assert_eq!(found[0].meta["task"], "sum");
     assert_eq!(found[1].responses, ["hello", "hi there"]);
     assert_eq!(found[1].meta["task"], Value::Null);
@@ -52,8 +55,16 @@ fn what_is_filtered_is_counted_and_keeps_its_number() {
     let bench = Bench::new();
     for (more, kept, why) in [
         (json!({ "prompt_words": { "min": 3 } }), vec![0], "short_prompts"),
-        (json!({ "prompt_words": { "max": 2 } }), vec![1, 2, 3], "long_prompts"),
-        (json!({ "response_words": { "min": 2 } }), vec![2], "short_responses"),
+        (
+            json!({ "prompt_words": { "max": 2 } }),
+            vec![1, 2, 3],
+            "long_prompts",
+        ),
+        (
+            json!({ "response_words": { "min": 2 } }),
+            vec![2],
+            "short_responses",
+        ),
         (
             json!({ "response_words": { "max": 1 } }),
             vec![0, 1, 3],
@@ -94,8 +105,7 @@ fn a_split_deals_every_kept_pair_once_and_in_order() {
     };
     let contents: String = (0..200).map(line).collect();
     std::fs::write(bench.folder.path().join("a.jsonl"), contents).expect("writes");
-    let params =
-        json!({ "files": ["a.jsonl"], "dedup": "prompt", "split": { "train": 0.7, "valid": 0.2, "test": 0.1 } });
+    let params = json!({ "files": ["a.jsonl"], "dedup": "prompt", "split": { "train": 0.7, "valid": 0.2, "test": 0.1 } });
     let run = |step: &str| {
         bench
             .run_with::<PairFiles>(&bench.context(step), params.clone())
@@ -108,7 +118,11 @@ fn a_split_deals_every_kept_pair_once_and_in_order() {
     let mut together = [train.clone(), valid.clone(), test.clone()].concat();
     together.sort_unstable();
     assert_eq!(together, (0..100).map(|i| 2 * i).collect::<Vec<_>>());
-    assert_ne!(valid, (0..20).map(|i| 2 * i).collect::<Vec<_>>(), "drawn, not cut");
+    assert_ne!(
+        valid,
+        (0..20).map(|i| 2 * i).collect::<Vec<_>>(),
+        "drawn, not cut"
+    );
     assert_eq!(run("two"), [train, valid, test], "the same again");
 }
 
@@ -161,7 +175,9 @@ fn tables_give_the_pairs_that_lines_do() {
     assert_eq!(found[1].meta["level"], -2);
     let mut wrong = params;
     wrong["response_column"] = json!("answer");
-    let error = bench.run::<PairFiles>("pairs", wrong).expect_err("no such column");
+    let error = bench
+        .run::<PairFiles>("pairs", wrong)
+        .expect_err("no such column");
     assert_eq!(error.code(), "missing_column");
     assert!(error.to_string().contains("`answers`"), "{error}");
 }

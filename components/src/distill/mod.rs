@@ -5,6 +5,11 @@
 //! of a head goes through it in chunks, by [`of_likelihoods`] and the operations of `lyceum-kernels`.
 
 mod likelihoods;
+mod methods;
 pub mod policy_gradient;
 
 pub use likelihoods::of_likelihoods;
+pub use methods::{
+    Corpus, DivergenceChoice, Gkd, GkdParams, MiniLlm, MiniLlmParams, SeqKd, SeqKdParams, Sft, SftParams,
+    WordKd, WordKdParams,
+};

@@ -9,9 +9,10 @@ use super::sources::{
 use super::start::{Start, check_data, evaluation};
 use super::strategy::{Composition, Lesson};
 use super::teacher::TeacherModel;
-use super::terms::{DivergenceTerm, Term, TermParams};
+use super::terms::{Term, TermParams};
 use super::weighting::ItemWeights;
-use crate::model::{ModelConfig, ModelDetails};
+use crate::model::ModelDetails;
+use crate::reference::{self, Ref};
 use crate::tokens::Blocks;
 use crate::{Context, Result};
 use std::collections::BTreeMap;
@@ -78,7 +79,10 @@ impl Lessons {
                 .iter()
                 .filter(|term| term.data().map(|data| data.as_str()) == own);
             let build = |term: &TermParams| {
-                term.build(&mut |divergence| teacher(divergence, config, blocks, context, &mut opened))
+                term.build(&mut |reference, policy| {
+                    TeacherModel::check(reference, config, policy, blocks, context)?;
+                    opened_once(reference, context, &mut opened)
+                })
             };
             ours.map(build).collect::<Result<Vec<_>>>()
         };
@@ -157,19 +161,16 @@ fn lesson(source: Box<dyn BatchSource>, terms: Vec<Box<dyn Term>>) -> Lesson {
     }
 }
 
-/// The teacher of a term; one that several terms name is opened once.
-fn teacher(
-    term: &DivergenceTerm,
-    config: &ModelConfig,
-    blocks: &Blocks,
+/// A teacher that several terms may name is opened once.
+fn opened_once(
+    reference: &Ref<reference::Model>,
     context: &Context,
     opened: &mut BTreeMap<String, Arc<TeacherModel>>,
 ) -> Result<Arc<TeacherModel>> {
-    TeacherModel::check(&term.teacher, config, term.vocab_policy, blocks, context)?;
-    if let Some(teacher) = opened.get(term.teacher.as_str()) {
+    if let Some(teacher) = opened.get(reference.as_str()) {
         return Ok(teacher.clone());
     }
-    let teacher = Arc::new(TeacherModel::open(&term.teacher, context)?);
-    opened.insert(term.teacher.as_str().to_owned(), teacher.clone());
+    let teacher = Arc::new(TeacherModel::open(reference, context)?);
+    opened.insert(reference.as_str().to_owned(), teacher.clone());
     Ok(teacher)
 }

@@ -39,11 +39,11 @@ optim = { lr = 1e-3, batch_size = 16, budget = { tokens = 100_000 } }
     }
 
     fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
-        estimate(params, sizes)
+        self::estimate(params, sizes)
     }
 
     fn run(params: LmParams, context: &Context) -> Result<()> {
-        run(&params, context)
+        self::run(&params, context)
     }
 }
 
@@ -104,7 +104,7 @@ fn recomputed_share(config: &ModelConfig, width: usize, recompute: Recompute) ->
 }
 
 /// FLOPs, tokens and memory as far as the sizes of the inputs tell.
-fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
+pub(crate) fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
     let data = sizes.of(params.data.as_str());
     let config = match &params.model {
         ModelChoice::Fresh(spec) => spec.config(data.vocab_size as usize),

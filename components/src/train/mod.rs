@@ -30,12 +30,16 @@ pub(crate) use checkpoint::{collect, fill, sizes};
 pub(crate) use curve::write as write_curve;
 pub use curve::{Point, read as read_curve};
 pub use lm::Lm;
+pub(crate) use lm::{estimate, run};
 pub use memory::peak_memory;
 pub use optimizer::{AdamWSettings, Optimizer};
+pub(crate) use params::checkpoint_every;
 pub use params::{Budget, EarlyStopping, Evaluation, LmParams, ModelChoice, OptimParams};
 pub use recompute::Recompute;
 pub use rehearsal::{Rehearsal, training_rate};
 pub use schedule::{Schedule, ScheduleKind};
 pub use sources::{Chosen, Drawing, Epoch, Preferences, Refresh, Responses, Rollouts, SourceParams};
 pub use teacher::VocabularyPolicy;
-pub use terms::{CrossEntropyTerm, DivergenceKind, DivergenceTerm, Reduction, TermParams};
+pub use terms::{
+    CrossEntropyTerm, DivergenceKind, DivergenceTerm, PolicyGradientTerm, Reduction, TermParams,
+};

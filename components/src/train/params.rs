@@ -38,7 +38,7 @@ pub struct LmParams {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early_stopping: Option<EarlyStopping>,
     /// Steps between checkpoints, from which a killed training goes on. Changing it makes nothing new.
-    #[serde(default = "default_checkpoint")]
+    #[serde(default = "checkpoint_every")]
     #[schemars(range(min = 1), extend("x-unit" = "steps", "x-runtime" = true))]
     pub checkpoint_every: u64,
     /// What is worked out again for the gradients instead of being kept: with `block` all that is inside a layer, for less
@@ -51,7 +51,8 @@ pub struct LmParams {
 fn default_objective() -> Vec<TermParams> {
     vec![TermParams::cross_entropy(1.0)]
 }
-fn default_checkpoint() -> u64 {
+/// Steps between checkpoints where nobody says.
+pub(crate) fn checkpoint_every() -> u64 {
     100
 }
 
@@ -250,7 +251,7 @@ pub struct EarlyStopping {
 
 impl LmParams {
     /// What the schema cannot say.
-    pub(super) fn problems(&self) -> Vec<Problem> {
+    pub(crate) fn problems(&self) -> Vec<Problem> {
         let mut problems = match &self.model {
             ModelChoice::Fresh(spec) => spec.check("model"),
             ModelChoice::Continue(_) => Vec::new(),
@@ -288,6 +289,17 @@ impl LmParams {
         if let Some(source) = &self.source {
             problems.extend(source.problems("source", self.optim.batch_size));
         }
+        let rewarded =
+            matches!(&self.source, Some(SourceParams::Rollouts(rollouts)) if rollouts.teacher.is_some());
+        let policies = self.objective.iter().enumerate();
+        let policies = policies.filter(|(_, term)| matches!(term, TermParams::PolicyGradient(_)));
+        problems.extend(policies.filter(|_| !rewarded).map(|(i, _)| Problem {
+            field: format!("objective.{i}"),
+            code: "missing_key",
+            message:
+                "`policy_gradient` learns from responses that the model draws and a teacher rewards".into(),
+            hint: Some("set `source = { kind = \"rollouts\", teacher = \"@teacher\" }`".into()),
+        }));
         let fields = self.objective.iter().enumerate();
         problems.extend(fields.flat_map(|(i, term)| term.problems(&format!("objective.{i}"))));
         problems

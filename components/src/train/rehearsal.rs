@@ -145,7 +145,8 @@ impl Rehearsal {
     /// Weights by which the loss is the mean over all tokens.
     fn weights(&self) -> Vec<f32> {
         let width = self.pass.batch.batch.width;
-        self.pass.weights.reduced(Reduction::TokenMean, width)
+        let weights = self.pass.weights.reduced(Reduction::TokenMean, width);
+        weights.into_iter().map(|weight| weight as f32).collect()
     }
 
     fn model(&self) -> &Decoder {

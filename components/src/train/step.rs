@@ -51,7 +51,8 @@ impl TrainStep for Decoder {
             Tensor::<2, Int>::from_data(TensorData::new(batch.inputs.clone(), [rows, width]), &device);
         let labels_n =
             Tensor::<1, Int>::from_data(TensorData::new(batch.labels.clone(), [rows * width]), &device);
-        let places_n = item.batch.pairs.then(|| {
+        let all = item.terms.iter().any(|term| term.wants_all());
+        let places_n = (item.batch.pairs && !all).then(|| {
             let places: Vec<i64> = places(&item.weights.of_tokens)
                 .iter()
                 .map(|p| *p as i64)

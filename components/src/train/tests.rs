@@ -5,13 +5,11 @@ use super::curve::{self, Point};
 use crate::artifact::{Item, Order, Selection, SelectionDetails};
 use crate::flops::training_flops;
 use crate::model::{Loaded, ModelDetails, Stopped, load, read_tensors, token_nll};
-use crate::reference::{FilePath, FolderPath};
-use crate::testing::{Bench, BlockOf};
+use crate::testing::{Bench, BlockOf, Watcher};
 use crate::tokens::collate;
-use crate::{Artifact, Bar, Cancel, Context, Error, Precision, Result, Services};
+use crate::{Artifact, Context, Error, Precision, Result};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
 
 mod checkpoints;
 mod recompute;
@@ -282,64 +280,12 @@ fn training_stops_when_the_loss_no_longer_falls_enough() {
     assert_eq!((found.steps, found.stopped), (3, Some(Stopped::Early)));
 }
 
-/// A bench whose bars note what they are told and ask to stop after so many reports.
-#[derive(Clone)]
-struct Watcher {
-    bench: Bench,
-    cancel: Cancel,
-    reports: usize,
-    seen: Arc<Mutex<Vec<u64>>>,
-}
-
-impl Bar for Watcher {
-    fn advance(&self, units: u64) {
-        let mut seen = self.seen.lock().expect("no test panics while it holds this");
-        seen.push(units);
-        if seen.len() == self.reports {
-            self.cancel.cancel();
-        }
-    }
-    fn message(&self, _: &str) {}
-}
-
-impl Services for Watcher {
-    fn artifact(&self, reference: &str) -> Result<Artifact> {
-        self.bench.artifact(reference)
-    }
-    fn artifact_at(&self, location: &str) -> Result<Artifact> {
-        self.bench.artifact_at(location)
-    }
-    fn file(&self, path: &FilePath) -> Result<PathBuf> {
-        self.bench.file(path)
-    }
-    fn folder(&self, path: &FolderPath) -> Result<PathBuf> {
-        self.bench.folder(path)
-    }
-    fn bar(&self, _: &str, _: u64, _: &'static str) -> Box<dyn Bar> {
-        Box::new(self.clone())
-    }
-    fn measure(&self, _: &str, _: f64) {}
-    fn cost(&self, _: u64, _: f64) {}
-    fn note(&self, _: &str) {}
-}
-
 /// Runs until so many steps are taken (0: to the end). Gives the outcome and the units that the bar was told of, the first
 /// of which are those of the checkpoint.
 fn watched(bench: &Bench, step: &str, steps: usize, more: Value) -> (Result<()>, Vec<u64>) {
-    let watcher = Watcher {
-        bench: bench.clone(),
-        cancel: Cancel::default(),
-        reports: if steps == 0 { usize::MAX } else { steps + 1 },
-        seen: Arc::default(),
-    };
-    let context = Context {
-        cancel: watcher.cancel.clone(),
-        services: Arc::new(watcher.clone()),
-        ..bench.context(step)
-    };
-    let outcome = bench.run_with::<Lm>(&context, params(more));
-    let seen = watcher.seen.lock().expect("no test panics while it holds this");
-    (outcome, seen.clone())
+    let watcher = Watcher::new(bench, "train", if steps == 0 { usize::MAX } else { steps + 1 });
+    let outcome = bench.run_with::<Lm>(&watcher.context(step), params(more));
+    (outcome, watcher.seen())
 }
 
 #[test]

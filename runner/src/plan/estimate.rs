@@ -55,7 +55,10 @@ fn anew(step: &Step, key: &str, cached: Option<&Manifest>, store: &Store, sizes:
 fn believe(size: &mut Size, details: &Value) {
     let number = |name: &str| details.get(name).and_then(Value::as_f64);
     let fields = [
-        (&mut size.items, ["documents", "pairs", "blocks", "kept"].as_slice()),
+        (
+            &mut size.items,
+            ["documents", "pairs", "blocks", "kept"].as_slice(),
+        ),
         (&mut size.tokens, &["tokens"]),
         (&mut size.parameters, &["parameters"]),
         (&mut size.vocab_size, &["vocab_size"]),

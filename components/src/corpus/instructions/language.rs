@@ -74,11 +74,7 @@ fn of_words(
             .map(|operation| operation.family)
             .collect(),
         prompt: sentence(&prompt),
-        input: words
-            .iter()
-            .map(|word| word.text())
-            .collect::<Vec<_>>()
-            .join(" "),
+        input: words.iter().map(|word| word.text()).collect::<Vec<_>>().join(" "),
         response: pick(&responses, stream),
         responses,
     }
@@ -129,7 +125,8 @@ fn list(params: &InstructionsParams, stream: &mut Stream) -> Vec<Word> {
         .flat_map(|&class| (0..params.words).map(move |number| Word { class, number }))
         .collect();
     stream.shuffle(&mut words);
-    let length = params.length.min + stream.below((params.length.max - params.length.min + 1) as u64) as usize;
+    let length =
+        params.length.min + stream.below((params.length.max - params.length.min + 1) as u64) as usize;
     words.truncate(length);
     words
 }

@@ -8,57 +8,57 @@ pub(super) const CLASSES: [(&str, [&str; WORDS]); 8] = [
     (
         "animals",
         [
-            "cat", "dog", "horse", "cow", "sheep", "goat", "pig", "duck", "hen", "fox", "wolf", "bear", "lion", "mouse",
-            "rabbit", "deer",
+            "cat", "dog", "horse", "cow", "sheep", "goat", "pig", "duck", "hen", "fox", "wolf", "bear",
+            "lion", "mouse", "rabbit", "deer",
         ],
     ),
     (
         "fruits",
         [
-            "apple", "pear", "plum", "grape", "lemon", "melon", "peach", "cherry", "mango", "fig", "lime", "olive",
-            "quince", "banana", "apricot", "papaya",
+            "apple", "pear", "plum", "grape", "lemon", "melon", "peach", "cherry", "mango", "fig", "lime",
+            "olive", "quince", "banana", "apricot", "papaya",
         ],
     ),
     (
         "colours",
         [
-            "red", "blue", "green", "yellow", "black", "white", "brown", "grey", "pink", "purple", "violet", "crimson",
-            "beige", "amber", "teal", "indigo",
+            "red", "blue", "green", "yellow", "black", "white", "brown", "grey", "pink", "purple", "violet",
+            "crimson", "beige", "amber", "teal", "indigo",
         ],
     ),
     (
         "tools",
         [
-            "hammer", "saw", "nail", "drill", "axe", "spade", "rake", "knife", "chisel", "wrench", "pliers", "anvil",
-            "brush", "ladder", "shovel", "needle",
+            "hammer", "saw", "nail", "drill", "axe", "spade", "rake", "knife", "chisel", "wrench", "pliers",
+            "anvil", "brush", "ladder", "shovel", "needle",
         ],
     ),
     (
         "clothes",
         [
-            "shirt", "coat", "hat", "shoe", "sock", "glove", "scarf", "belt", "dress", "skirt", "vest", "boot", "cap",
-            "cloak", "apron", "jacket",
+            "shirt", "coat", "hat", "shoe", "sock", "glove", "scarf", "belt", "dress", "skirt", "vest",
+            "boot", "cap", "cloak", "apron", "jacket",
         ],
     ),
     (
         "weathers",
         [
-            "rain", "snow", "wind", "storm", "fog", "frost", "hail", "cloud", "thunder", "sun", "mist", "sleet",
-            "breeze", "gale", "drought", "flood",
+            "rain", "snow", "wind", "storm", "fog", "frost", "hail", "cloud", "thunder", "sun", "mist",
+            "sleet", "breeze", "gale", "drought", "flood",
         ],
     ),
     (
         "metals",
         [
-            "iron", "gold", "silver", "copper", "tin", "lead", "zinc", "nickel", "steel", "bronze", "brass", "chrome",
-            "cobalt", "titanium", "mercury", "platinum",
+            "iron", "gold", "silver", "copper", "tin", "lead", "zinc", "nickel", "steel", "bronze", "brass",
+            "chrome", "cobalt", "titanium", "mercury", "platinum",
         ],
     ),
     (
         "places",
         [
-            "river", "hill", "lake", "forest", "field", "road", "bridge", "valley", "island", "shore", "cave", "desert",
-            "meadow", "harbour", "village", "tower",
+            "river", "hill", "lake", "forest", "field", "road", "bridge", "valley", "island", "shore",
+            "cave", "desert", "meadow", "harbour", "village", "tower",
         ],
     ),
 ];
@@ -106,11 +106,7 @@ mod tests {
         let mut known = BTreeSet::new();
         for word in all {
             assert!(known.insert(word.text().to_owned()), "{word:?}");
-            assert!(
-                known.insert(word.code()),
-                "{word:?} has the code {}",
-                word.code()
-            );
+            assert!(known.insert(word.code()), "{word:?} has the code {}", word.code());
         }
         assert_eq!(known.len(), 2 * 128);
     }

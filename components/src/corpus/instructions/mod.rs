@@ -87,9 +87,8 @@ length = { min = 3, max = 5 }
             let mut stream = context.stream(&format!("instructions/{name}"));
             for written in 0..count {
                 let Some(sentence) = fresh(&params, &mut stream, &mut known) else {
-                    let message = format!(
-                        "after {written} of {count} instructions of `{name}` no new one was found"
-                    );
+                    let message =
+                        format!("after {written} of {count} instructions of `{name}` no new one was found");
                     return Err(Error::data("too_few_instructions", message)
                         .hint("ask for fewer, or allow more: `families`, `compose`, `length`, `words`"));
                 };

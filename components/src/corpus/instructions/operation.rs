@@ -131,7 +131,11 @@ impl Operation {
             ],
             Family::Keep => ["keep the CLASS", "leave only the CLASS", "say only the CLASS"],
             Family::Drop => ["drop the CLASS", "leave out the CLASS", "say all but the CLASS"],
-            Family::Translate => ["translate the words", "put the words in code", "say the words in code"],
+            Family::Translate => [
+                "translate the words",
+                "put the words in code",
+                "say the words in code",
+            ],
             Family::First => [
                 "give the first word",
                 "say which word comes first",
@@ -157,7 +161,11 @@ impl Operation {
                 "give the word paired with KEY",
                 "find the partner of KEY",
             ],
-            Family::Add => ["add the numbers", "sum the numbers", "say what the numbers come to"],
+            Family::Add => [
+                "add the numbers",
+                "sum the numbers",
+                "say what the numbers come to",
+            ],
         };
         phrases[phrasing % PHRASINGS]
             .replace("CLASS", class)
@@ -190,11 +198,7 @@ impl Operation {
         let of_class = || words.iter().filter(|word| word.class == self.class);
         let joined = |words: &[Word]| match words {
             [] => NOTHING.to_owned(),
-            words => words
-                .iter()
-                .map(|word| word.text())
-                .collect::<Vec<_>>()
-                .join(" "),
+            words => words.iter().map(|word| word.text()).collect::<Vec<_>>().join(" "),
         };
         match self.family {
             Family::Translate => {

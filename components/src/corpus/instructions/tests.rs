@@ -35,11 +35,7 @@ fn parts_share_no_question_and_the_seed_decides() {
     let mut ids: Vec<u64> = one.values().flatten().map(|pair| pair.id).collect();
     ids.sort_unstable();
     assert_eq!(ids, (0..2300).collect::<Vec<_>>());
-    let other = drawn(
-        &bench,
-        "three",
-        json!({ "counts": { "train": 10, "test": 200 } }),
-    );
+    let other = drawn(&bench, "three", json!({ "counts": { "train": 10, "test": 200 } }));
     assert_eq!(questions(&other["test"]), questions(&one["test"]));
 }
 
@@ -47,12 +43,19 @@ fn parts_share_no_question_and_the_seed_decides() {
 fn answer(prompt: &str, input: &str) -> Vec<String> {
     let prompt = prompt.trim_end_matches('.').to_lowercase();
     if prompt.contains("numbers") {
-        let sum: u64 = input.split(' ').map(|n| n.parse::<u64>().expect("a number")).sum();
+        let sum: u64 = input
+            .split(' ')
+            .map(|n| n.parse::<u64>().expect("a number"))
+            .sum();
         return vec![sum.to_string()];
     }
-    if let Some(key) = ["say what stands beside ", "give the word paired with ", "find the partner of "]
-        .iter()
-        .find_map(|start| prompt.strip_prefix(start))
+    if let Some(key) = [
+        "say what stands beside ",
+        "give the word paired with ",
+        "find the partner of ",
+    ]
+    .iter()
+    .find_map(|start| prompt.strip_prefix(start))
     {
         let of_key = |pair: &&str| pair.split(' ').next() == Some(key);
         let pair = input.split(", ").find(of_key).expect("the key is there");

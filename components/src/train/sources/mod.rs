@@ -12,7 +12,7 @@ pub(crate) use packed::PackedTokens;
 pub use params::{Chosen, Drawing, Epoch, Preferences, Refresh, Responses, Rollouts, SourceParams};
 pub(crate) use preferences::{PreferenceSource, PreferredBatch};
 pub(crate) use responses::ResponseSource;
-pub(crate) use rollouts::{DrawnBatch, RolloutSource};
+pub(crate) use rollouts::{DrawnBatch, DrawnRow, RolloutSource};
 
 use crate::Result;
 use crate::artifact::TokensDetails;

@@ -199,13 +199,8 @@ impl Term for FromTeacher {
             hidden_nd: pass.rows_of(asked.hidden_nd),
             ..asked
         };
-        let student = Projection {
-            hidden_nd: pass.hidden_nd.clone(),
-            head_vd: pass.head_vd.clone(),
-            bias_v: pass.head_bias_v.clone(),
-        };
         let found = linear_divergence(
-            cut(student, vocabulary),
+            cut(pass.projection(), vocabulary),
             Teacher::Dense(cut(teacher, vocabulary)),
             self.divergence,
             self.temperature,

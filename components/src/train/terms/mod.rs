@@ -4,11 +4,13 @@ mod cross_entropy;
 mod divergence;
 mod params;
 mod pass;
+mod policy_gradient;
 
 pub(crate) use cross_entropy::CrossEntropy;
 pub use divergence::{DivergenceKind, DivergenceTerm};
 pub use params::{CrossEntropyTerm, Reduction, TermParams};
 pub(crate) use pass::{Pass, Weights, places};
+pub use policy_gradient::PolicyGradientTerm;
 
 use burn::tensor::Tensor;
 use std::fmt::Debug;
@@ -17,6 +19,11 @@ use std::fmt::Debug;
 pub(crate) trait Term: Send + Sync + Debug {
     /// The term's loss.
     fn loss(&self, pass: &Pass) -> TermLoss;
+
+    /// Whether it looks at all positions, also those whose labels do not count.
+    fn wants_all(&self) -> bool {
+        false
+    }
 
     /// FLOPs of a row of `width` inputs besides the model's own passes.
     fn flops(&self, _width: usize) -> f64 {

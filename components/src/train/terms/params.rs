@@ -1,9 +1,10 @@
 //! Terms as a user writes them.
 
-use super::super::teacher::TeacherModel;
+use super::super::teacher::{TeacherModel, VocabularyPolicy};
 use super::Term;
 use super::cross_entropy::CrossEntropy;
 use super::divergence::{DivergenceKind, DivergenceTerm};
+use super::policy_gradient::PolicyGradientTerm;
 use crate::Result;
 use crate::component::Problem;
 use crate::reference::{self, Ref};
@@ -31,6 +32,8 @@ pub enum TermParams {
     SkewReverseKl(DivergenceTerm),
     /// Total variation.
     Tv(DivergenceTerm),
+    /// The policy gradient of responses that the model drew (`source = { kind = "rollouts" }`).
+    PolicyGradient(PolicyGradientTerm),
 }
 
 /// Negative log-likelihood of the next token.
@@ -69,6 +72,10 @@ impl Reduction {
     }
 }
 
+/// Gives the teacher behind a reference.
+pub(crate) type OpenTeacher<'a> =
+    dyn FnMut(&Ref<reference::Model>, VocabularyPolicy) -> Result<Arc<TeacherModel>> + 'a;
+
 pub(super) fn factor() -> f64 {
     1.0
 }
@@ -99,7 +106,7 @@ impl TermParams {
     /// Which divergence it is, if it is one.
     pub(crate) fn as_divergence(&self) -> Option<(DivergenceKind, &DivergenceTerm)> {
         match self {
-            Self::CrossEntropy(_) => None,
+            Self::CrossEntropy(_) | Self::PolicyGradient(_) => None,
             Self::SoftCe(term) => Some((DivergenceKind::SoftCe, term)),
             Self::ForwardKl(term) => Some((DivergenceKind::ForwardKl, term)),
             Self::ReverseKl(term) => Some((DivergenceKind::ReverseKl, term)),
@@ -114,29 +121,37 @@ impl TermParams {
     pub(crate) fn data(&self) -> Option<&Ref<reference::Blocks>> {
         match self {
             Self::CrossEntropy(term) => term.data.as_ref(),
+            Self::PolicyGradient(_) => None,
             _ => self.as_divergence()?.1.data.as_ref(),
         }
     }
 
     /// Mistakes that a schema cannot express, in the table called `field`.
     pub(crate) fn problems(&self, field: &str) -> Vec<Problem> {
-        match self.as_divergence() {
-            Some((kind, term)) => term.problems(kind, field),
-            None => Vec::new(),
+        match (self, self.as_divergence()) {
+            (_, Some((kind, term))) => term.problems(kind, field),
+            (Self::PolicyGradient(term), None) => term.problems(field),
+            _ => Vec::new(),
         }
     }
 
-    /// The term; `teacher` opens the one it names.
-    pub(crate) fn build(
-        &self,
-        teacher: &mut dyn FnMut(&DivergenceTerm) -> Result<Arc<TeacherModel>>,
-    ) -> Result<Box<dyn Term>> {
-        match self {
-            Self::CrossEntropy(term) => Ok(Box::new(CrossEntropy::new(term))),
-            _ => {
-                let (kind, term) = self.as_divergence().expect("all others are divergences");
-                Ok(term.build(kind, teacher(term)?))
+    /// The term; `open` gives the teacher it names.
+    pub(crate) fn build(&self, open: &mut OpenTeacher) -> Result<Box<dyn Term>> {
+        Ok(match self {
+            Self::CrossEntropy(term) => Box::new(CrossEntropy::new(term)),
+            Self::PolicyGradient(term) => term.build(open(&term.teacher, term.vocab_policy)?),
+            Self::SoftCe(term)
+            | Self::ForwardKl(term)
+            | Self::ReverseKl(term)
+            | Self::Jsd(term)
+            | Self::SkewForwardKl(term)
+            | Self::SkewReverseKl(term)
+            | Self::Tv(term) => {
+                let kind = self
+                    .as_divergence()
+                    .map_or(DivergenceKind::SoftCe, |(kind, _)| kind);
+                term.build(kind, open(&term.teacher, term.vocab_policy)?)
             }
-        }
+        })
     }
 }

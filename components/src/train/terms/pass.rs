@@ -3,7 +3,7 @@
 use super::super::sources::HostBatch;
 use super::params::Reduction;
 use burn::tensor::{Int, Tensor, TensorCreationOptions, TensorData};
-use lyceum_kernels::Products;
+use lyceum_kernels::{Products, Projection};
 
 /// A pass of the model over a batch. `n` rows are the positions whose labels count; of packed tokens, all positions.
 pub(crate) struct Pass<'a> {
@@ -61,11 +61,11 @@ impl Weights {
     }
 
     /// The weights by which a sum over tokens is what the reduction says, row-major `[rows, width]`.
-    pub(crate) fn reduced(&self, reduction: Reduction, width: usize) -> Vec<f32> {
-        let by = |factor: f64| move |weight: &f32| (f64::from(*weight) / factor) as f32;
+    pub(crate) fn reduced(&self, reduction: Reduction, width: usize) -> Vec<f64> {
+        let by = |factor: f64| move |weight: &f32| f64::from(*weight) / factor;
         match reduction {
             Reduction::TokenMean => self.of_tokens.iter().map(by(self.total)).collect(),
-            Reduction::Sum => self.of_tokens.clone(),
+            Reduction::Sum => self.of_tokens.iter().map(by(1.0)).collect(),
             Reduction::SequenceMean => {
                 let rows = self.of_tokens.chunks(width.max(1));
                 rows.flat_map(|row| row.iter().map(by(counted(row) * self.rows)))
@@ -84,6 +84,21 @@ fn row_mean(row: &[f32]) -> f64 {
 }
 
 impl Pass<'_> {
+    /// The rows and the output head.
+    pub(crate) fn projection(&self) -> Projection {
+        Projection {
+            hidden_nd: self.hidden_nd.clone(),
+            head_vd: self.head_vd.clone(),
+            bias_v: self.head_bias_v.clone(),
+        }
+    }
+
+    /// This pass's share of the step's weight.
+    pub(crate) fn share(&self) -> f64 {
+        let ours = self.weights.of_tokens.iter().map(|weight| f64::from(*weight));
+        ours.sum::<f64>() / self.weights.total
+    }
+
     /// The rows of `x_nd`, given for all positions.
     pub(crate) fn rows_of(&self, x_nd: Tensor<2>) -> Tensor<2> {
         match &self.places_n {
@@ -99,7 +114,7 @@ impl Pass<'_> {
     }
 
     /// Numbers of all positions, row-major `[rows, width]`, as a tensor over the rows, outside any graph.
-    pub(crate) fn tensor(&self, of_all: Vec<f32>) -> Tensor<1> {
+    pub(crate) fn tensor(&self, of_all: Vec<f64>) -> Tensor<1> {
         let kept = match &self.places_n {
             None => of_all,
             Some(_) => self.places().into_iter().map(|place| of_all[place]).collect(),

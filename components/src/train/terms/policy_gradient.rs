@@ -1,0 +1,214 @@
+//! The policy gradient of responses that the model drew, with the exact gradient of the next step (MiniLLM).
+
+use super::super::sources::{DrawnBatch, DrawnRow, Known};
+use super::super::teacher::{TeacherModel, VocabularyPolicy, cut};
+use super::params::{Reduction, factor};
+use super::{Pass, Term, TermLoss, number};
+use crate::component::Problem;
+use crate::distill::of_likelihoods;
+use crate::distill::policy_gradient::{
+    DrawnTokens, PolicyGradient, Recipe, Rollout, RolloutMetrics, advantages, surrogate,
+};
+use crate::reference::{self, Ref};
+use burn::tensor::Tensor;
+use lyceum_kernels::{Divergence, Projection, Teacher, linear_divergence};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Minus the advantage of every drawn token times how its probability grows, and the reverse KL of the next token.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyGradientTerm {
+    /// Factor of this term.
+    #[serde(default = "factor")]
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub weight: f64,
+    /// The teacher: that of the rollouts.
+    pub teacher: Ref<reference::Model>,
+    /// What to do about vocabularies of different sizes.
+    #[serde(default)]
+    pub vocab_policy: VocabularyPolicy,
+    /// How it is formed.
+    #[serde(default)]
+    pub settings: PolicyGradient,
+}
+
+impl PolicyGradientTerm {
+    /// What a schema cannot say: `no_objective`.
+    pub(super) fn problems(&self, field: &str) -> Vec<Problem> {
+        self.settings.problems(&format!("{field}.settings"))
+    }
+
+    /// The term.
+    pub(super) fn build(&self, teacher: Arc<TeacherModel>) -> Box<dyn Term> {
+        Box::new(Policy {
+            weight: self.weight,
+            enabled: self.settings.enabled,
+            single_step: self.settings.single_step,
+            recipe: self.settings.recipe(),
+            teacher,
+        })
+    }
+}
+
+/// The term itself.
+#[derive(Debug)]
+struct Policy {
+    weight: f64,
+    enabled: bool,
+    single_step: bool,
+    recipe: Recipe,
+    teacher: Arc<TeacherModel>,
+}
+
+/// What a batch of responses says of every response token, row-major `[rows, max_tokens]`.
+struct Told {
+    student: Vec<f64>,
+    importance: Vec<f64>,
+    advantage: Vec<f64>,
+    metrics: Option<RolloutMetrics>,
+}
+
+impl Term for Policy {
+    fn loss(&self, pass: &Pass) -> TermLoss {
+        let Known::Drawn(drawn) = &pass.batch.known else {
+            // Rows that nobody drew have no policy gradient; the next step's divergence they have.
+            let (loss, value) = self.single_step(pass, pass.weights_n(Reduction::TokenMean));
+            return TermLoss {
+                loss: loss * self.weight,
+                notes: vec![("reverse_kl", value)],
+            };
+        };
+        let told = self.tell(drawn);
+        let share = pass.share();
+        let mut notes = Vec::new();
+        if let Some(metrics) = told.metrics {
+            notes.extend([
+                ("reward_mean", share * metrics.reward_mean),
+                ("rev_kl_k3", share * metrics.rev_kl_k3),
+                ("w_mean", share * metrics.w_mean),
+                ("length", share * metrics.length),
+            ]);
+        }
+        let place = |of_response: &[f64]| pass.tensor(in_batch(drawn, of_response, pass.batch.batch.width));
+        let weight_n = pass.weights_n(Reduction::TokenMean);
+        let mut losses: Vec<Tensor<1>> = Vec::new();
+        if self.enabled {
+            let tokens = DrawnTokens {
+                old_logp_n: place(&told.student),
+                importance_n: place(&told.importance),
+                advantage_n: place(&told.advantage),
+                weight_n: weight_n.clone(),
+            };
+            let found = of_likelihoods(
+                pass.projection(),
+                pass.labels_n.clone(),
+                pass.products,
+                |logp_n| {
+                    let surrogate = surrogate(logp_n, &tokens, self.recipe.clip, self.recipe.clipping);
+                    let clipped = number(&surrogate.clip_fraction(&tokens.weight_n));
+                    (surrogate.loss, clipped)
+                },
+            );
+            notes.push(("policy_gradient", number(&found.loss)));
+            notes.push(("clip_fraction", share * found.other));
+            losses.push(found.loss);
+        }
+        if self.single_step {
+            let weight_n = if self.recipe.weigh_single_step {
+                weight_n * place(&told.importance)
+            } else {
+                weight_n
+            };
+            let (loss, value) = self.single_step(pass, weight_n);
+            notes.push(("reverse_kl", value));
+            losses.push(loss);
+        }
+        let loss = losses.into_iter().reduce(|sum, loss| sum + loss);
+        TermLoss {
+            loss: loss.expect("checked: one of the two is wanted") * self.weight,
+            notes,
+        }
+    }
+
+    fn flops(&self, width: usize) -> f64 {
+        if self.single_step {
+            self.teacher.flops(width)
+        } else {
+            0.0
+        }
+    }
+}
+
+impl Policy {
+    /// The reverse KL of the next token at the visited prefixes, weighted; and its value.
+    fn single_step(&self, pass: &Pass, weights_n: Tensor<1>) -> (Tensor<1>, f64) {
+        let vocabulary = self.teacher.vocabulary().min(pass.head_vd.dims()[0]);
+        let asked = self.teacher.ask(pass.inputs_bt.clone());
+        let teacher = Projection {
+            hidden_nd: pass.rows_of(asked.hidden_nd),
+            ..asked
+        };
+        let found = linear_divergence(
+            cut(pass.projection(), vocabulary),
+            Teacher::Dense(cut(teacher, vocabulary)),
+            Divergence::ReverseKl,
+            1.0,
+            weights_n,
+        );
+        let value = number(&found.loss);
+        (found.loss, value)
+    }
+
+    /// Rewards, importance weights and advantages of a batch.
+    fn tell(&self, drawn: &DrawnBatch) -> Told {
+        let width = drawn.max_tokens;
+        let lay = |of: &dyn Fn(&DrawnRow) -> Option<&Vec<f32>>| -> Option<Vec<f64>> {
+            let mut all = vec![0.0; drawn.rows.len() * width];
+            for (row, all) in drawn.rows.iter().zip(all.chunks_mut(width)) {
+                let values = of(row)?.iter();
+                all.iter_mut()
+                    .zip(values)
+                    .for_each(|(place, value)| *place = f64::from(*value));
+            }
+            Some(all)
+        };
+        let student = lay(&|row| Some(&row.student)).unwrap_or_default();
+        let teacher = lay(&|row| row.teacher.as_ref()).unwrap_or_else(|| student.clone());
+        let teacher_drawn = lay(&|row| row.teacher_drawn.as_ref());
+        let mut mask = vec![0.0; student.len()];
+        for (row, mask) in drawn.rows.iter().zip(mask.chunks_mut(width)) {
+            mask[..row.student.len()].fill(1.0);
+        }
+        let rollout = Rollout {
+            width,
+            mask: &mask,
+            student: &student,
+            teacher: &teacher,
+            teacher_drawn: teacher_drawn.as_deref(),
+        };
+        let importance = rollout.importance(drawn.teacher_mix);
+        let rewards = rollout.rewards(self.recipe.reward_scaling, self.recipe.reward_clip);
+        let advantage = advantages(&self.recipe, &rewards, &mask, width);
+        let metrics = RolloutMetrics::of(&rollout, &rewards, &importance);
+        Told {
+            importance,
+            advantage,
+            metrics,
+            student,
+        }
+    }
+}
+
+/// Numbers of response tokens, `[rows, max_tokens]`, at the positions of a batch whose labels they are, `[rows, width]`.
+fn in_batch(drawn: &DrawnBatch, of_response: &[f64], width: usize) -> Vec<f64> {
+    let mut all = vec![0.0; drawn.rows.len() * width];
+    let rows = drawn.rows.iter().zip(of_response.chunks(drawn.max_tokens));
+    for ((row, values), all) in rows.zip(all.chunks_mut(width)) {
+        let first = row.prompt as usize - 1;
+        let places = all[first..].iter_mut().zip(&values[..row.student.len()]);
+        places.for_each(|(place, value)| *place = *value);
+    }
+    all
+}
