@@ -1,8 +1,8 @@
 //! Every component there is, in the order of the reference pages.
 
 use crate::{
-    Descriptor, analyze, corpus, embed, evaluate, generate, model, policy, score, select, tokenizer, tokens,
-    train,
+    Descriptor, analyze, corpus, distill, embed, evaluate, generate, model, policy, score, select, tokenizer,
+    tokens, train,
 };
 
 /// The registry.
@@ -34,6 +34,7 @@ pub const COMPONENTS: &[Descriptor] = &[
     Descriptor::of::<score::PdsProxy>(),
     Descriptor::of::<score::Random>(),
     Descriptor::of::<select::Top>(),
+    Descriptor::of::<distill::TeacherCache>(),
     Descriptor::of::<policy::LearningLaw>(),
     Descriptor::of::<generate::Text>(),
     Descriptor::of::<embed::Text>(),

@@ -44,7 +44,9 @@ pub fn linear_likeliest(projection: Projection, k: usize, temperature: f64, prod
         log_tail_n: vec![0.0; n],
     };
     for (start, rows) in projection.chunks() {
-        let logits = logits(&projection, start, rows, products).into_data().convert::<f64>();
+        let logits = logits(&projection, start, rows, products)
+            .into_data()
+            .convert::<f64>();
         let logits = logits.as_slice::<f64>().expect("converted to f64");
         let (ids, log_p) = (start * k..(start + rows) * k, start * k..(start + rows) * k);
         let task = task_rows(v);
@@ -124,7 +126,12 @@ fn row(logits: &[f64], temperature: f64, ids: &mut [u32], log_p: &mut [f64], scr
         *scratch = (logit - first.logit) / temperature;
     }
     exponentials(scratch);
-    let inside = |&(id, _): &(u32, f64)| Candidate { logit: logits[id as usize], id } <= last;
+    let inside = |&(id, _): &(u32, f64)| {
+        Candidate {
+            logit: logits[id as usize],
+            id,
+        } <= last
+    };
     let (mut top, mut tail) = (0.0, 0.0);
     for token in (0..).zip(scratch.iter().copied()) {
         *(if inside(&token) { &mut top } else { &mut tail }) += token.1;

@@ -6,5 +6,8 @@
 
 mod likelihoods;
 pub mod policy_gradient;
+pub mod preference;
+mod teacher_cache;
 
-pub use likelihoods::of_likelihoods;
+pub use likelihoods::{OfLikelihoods, of_likelihoods};
+pub use teacher_cache::{CacheParams, CachedTeacher, Tail, TeacherCache, cache_problems};

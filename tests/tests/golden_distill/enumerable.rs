@@ -9,16 +9,52 @@ use lyceum_tests::Golden;
 
 /// The fixture's estimators by name; whether the sequences are the mixture's.
 pub(crate) const ESTIMATORS: [(&str, bool, Estimator); 10] = [
-    ("pg_R_minus_1", false, with(CURRENT, 1.0, false, Importance::One, false)),
+    (
+        "pg_R_minus_1",
+        false,
+        with(CURRENT, 1.0, false, Importance::One, false),
+    ),
     ("pg_R", false, with(CURRENT, 0.0, false, Importance::One, false)),
-    ("single_only", false, with(None, 0.0, false, Importance::One, true)),
-    ("decomposed", false, with(FOLLOWING, 0.0, false, Importance::One, true)),
-    ("pg_R_plus_single", false, with(CURRENT, 0.0, false, Importance::One, true)),
-    ("lennorm_remaining", false, with(FOLLOWING, 0.0, true, Importance::One, true)),
-    ("mixed_full_product", true, with(FOLLOWING, 0.0, false, Importance::Whole, true)),
-    ("mixed_prefix_product", true, with(FOLLOWING, 0.0, false, Importance::Prefix, true)),
-    ("mixed_per_token", true, with(FOLLOWING, 0.0, false, Importance::Token, true)),
-    ("mixed_single_prefix_product", true, with(None, 0.0, false, Importance::Prefix, true)),
+    (
+        "single_only",
+        false,
+        with(None, 0.0, false, Importance::One, true),
+    ),
+    (
+        "decomposed",
+        false,
+        with(FOLLOWING, 0.0, false, Importance::One, true),
+    ),
+    (
+        "pg_R_plus_single",
+        false,
+        with(CURRENT, 0.0, false, Importance::One, true),
+    ),
+    (
+        "lennorm_remaining",
+        false,
+        with(FOLLOWING, 0.0, true, Importance::One, true),
+    ),
+    (
+        "mixed_full_product",
+        true,
+        with(FOLLOWING, 0.0, false, Importance::Whole, true),
+    ),
+    (
+        "mixed_prefix_product",
+        true,
+        with(FOLLOWING, 0.0, false, Importance::Prefix, true),
+    ),
+    (
+        "mixed_per_token",
+        true,
+        with(FOLLOWING, 0.0, false, Importance::Token, true),
+    ),
+    (
+        "mixed_single_prefix_product",
+        true,
+        with(None, 0.0, false, Importance::Prefix, true),
+    ),
 ];
 const CURRENT: Option<Start> = Some(Start::Current);
 const FOLLOWING: Option<Start> = Some(Start::Following);
@@ -41,7 +77,10 @@ const fn with(
 
 /// The estimator of that name.
 pub(crate) fn estimator(name: &str) -> Estimator {
-    let (.., estimator) = ESTIMATORS.into_iter().find(|(known, ..)| *known == name).expect(name);
+    let (.., estimator) = ESTIMATORS
+        .into_iter()
+        .find(|(known, ..)| *known == name)
+        .expect(name);
     estimator
 }
 
@@ -58,11 +97,16 @@ fn expectations_are_exact_or_biased_as_told() {
     let (log_q, log_p) = (space.log_likelihoods(&student), space.log_likelihoods(&teacher));
     let mix = |(log_q, log_p): (&f64, &f64)| (alpha * log_p.exp() + (1.0 - alpha) * log_q.exp()).ln();
     let log_mix: Vec<f64> = log_q.iter().zip(&log_p).map(mix).collect();
-    let [of_student, of_teacher, of_mixture] = [&log_q, &log_p, &log_mix].map(|logs| space.probabilities(logs));
+    let [of_student, of_teacher, of_mixture] =
+        [&log_q, &log_p, &log_mix].map(|logs| space.probabilities(logs));
     near("student_seq_prob", &of_student);
     near("teacher_seq_prob", &of_teacher);
     near("mixed_seq_prob", &of_mixture);
-    let forward: f64 = of_teacher.iter().zip(&of_student).map(|(p, q)| p * (p / q).ln()).sum();
+    let forward: f64 = of_teacher
+        .iter()
+        .zip(&of_student)
+        .map(|(p, q)| p * (p / q).ln())
+        .sum();
     assert_near("forward", &[forward], &[root.get("forward_kl").read()], 1e-12);
 
     let (reverse, exact) = space.reverse_kl(&student, &teacher);
@@ -73,7 +117,10 @@ fn expectations_are_exact_or_biased_as_told() {
     // The chain rule: what each prefix adds, by how often it is reached.
     let reach = |prefix: &Vec<i64>| -> f64 {
         let through = space.sequences.iter().zip(&of_student);
-        through.filter(|(y, _)| y.starts_with(prefix)).map(|(_, q)| q).sum()
+        through
+            .filter(|(y, _)| y.starts_with(prefix))
+            .map(|(_, q)| q)
+            .sum()
     };
     let reach: Vec<f64> = space.prefixes.iter().map(reach).collect();
     near("node_reach_student", &reach);
@@ -95,7 +142,10 @@ fn expectations_are_exact_or_biased_as_told() {
         if told < 1e-10 {
             assert!(bias < 1e-12, "{name} is off by {bias}");
         } else {
-            assert!((bias - told).abs() < 1e-12 && bias > 0.05, "{name} is off by {bias}");
+            assert!(
+                (bias - told).abs() < 1e-12 && bias > 0.05,
+                "{name} is off by {bias}"
+            );
         }
     }
     assert_eq!(space.mask.len(), space.sequences.len() * WIDTH);

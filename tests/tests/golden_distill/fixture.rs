@@ -4,7 +4,12 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorCreationOptions, TensorData
 use lyceum_kernels::Projection;
 use lyceum_tests::assert_close;
 
-pub(crate) fn tensor<const D: usize>(values: &[f64], shape: [usize; D], dtype: DType, tracked: bool) -> Tensor<D> {
+pub(crate) fn tensor<const D: usize>(
+    values: &[f64],
+    shape: [usize; D],
+    dtype: DType,
+    tracked: bool,
+) -> Tensor<D> {
     let device = if tracked {
         Device::flex().autodiff()
     } else {

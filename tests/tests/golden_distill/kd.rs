@@ -33,17 +33,32 @@ fn labels_and_a_teacher_are_mixed() {
                 Products::Full,
             );
             let divergence = |kind| {
-                linear_divergence(projection.clone(), teacher.clone(), kind, 1.0, vector(&weights, dtype))
+                linear_divergence(
+                    projection.clone(),
+                    teacher.clone(),
+                    kind,
+                    1.0,
+                    vector(&weights, dtype),
+                )
             };
             let soft = divergence(Divergence::SoftCrossEntropy);
             let loss = labelled.loss.clone() * (1.0 - ratio) + soft.loss.clone() * ratio;
             let value = |loss: &burn::tensor::Tensor<1>| host(loss.clone().without_autodiff());
-            for (key, found) in [("lm_loss", &labelled.loss), ("kd_soft_ce", &soft.loss), ("loss", &loss)] {
+            for (key, found) in [
+                ("lm_loss", &labelled.loss),
+                ("kd_soft_ce", &soft.loss),
+                ("loss", &loss),
+            ] {
                 assert_near(key, &value(found), &[case.get(key).read()], by_value);
             }
             let forward = value(&divergence(Divergence::ForwardKl).loss)[0];
             let entropy = value(&soft.loss)[0] - forward;
-            assert_near("entropy", &[entropy], &[root.get("teacher_entropy").read()], by_value);
+            assert_near(
+                "entropy",
+                &[entropy],
+                &[root.get("teacher_entropy").read()],
+                by_value,
+            );
             let gradients = loss.backward();
             let by_logits = host(projection.hidden_nd.grad(&gradients).expect("a leaf's gradient"));
             assert_near("grad", &by_logits, &case.get("grad").tensor().1, by_gradient);

@@ -52,7 +52,11 @@ fn shares(probabilities: &[f64], draws: u32, stream: &mut Stream) -> Vec<f64> {
 /// The mean of what the sequences give, and the variance of one, element by element.
 fn moments(by_sequence: &[Vec<f64>], shares: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let sum = |of: &dyn Fn(f64) -> f64, i: usize| -> f64 {
-        by_sequence.iter().zip(shares).map(|(g, share)| share * of(g[i])).sum()
+        by_sequence
+            .iter()
+            .zip(shares)
+            .map(|(g, share)| share * of(g[i]))
+            .sum()
     };
     let elements = 0..by_sequence[0].len();
     let mean: Vec<f64> = elements.clone().map(|i| sum(&|g| g, i)).collect();
@@ -110,7 +114,9 @@ fn descent_along_exact_and_along_drawn_gradients_reaches_the_teacher() {
     let mut table = setting.student.clone();
     for at in 0..=200 {
         let (kl, gradient) = space.reverse_kl(&table, teacher);
-        let expected = [(0, 1.1027), (50, 0.0290), (200, 0.0031)].into_iter().find(|(told, _)| *told == at);
+        let expected = [(0, 1.1027), (50, 0.0290), (200, 0.0031)]
+            .into_iter()
+            .find(|(told, _)| *told == at);
         if let Some((_, expected)) = expected {
             assert!((kl - expected).abs() < 5e-5, "{kl} after {at} steps");
         }

@@ -95,11 +95,17 @@ impl Space {
 
     /// Probability of every sequence, from log-likelihoods of its tokens.
     pub(crate) fn probabilities(&self, logs: &[f64]) -> Vec<f64> {
-        logs.chunks(WIDTH).map(|row| row.iter().sum::<f64>().exp()).collect()
+        logs.chunks(WIDTH)
+            .map(|row| row.iter().sum::<f64>().exp())
+            .collect()
     }
 
     /// A loss of the log-likelihoods of whole sequences, and its gradient by the table.
-    pub(crate) fn of_sequences(&self, table: &[f64], loss: impl FnOnce(Tensor<1>) -> Tensor<1>) -> (f64, Vec<f64>) {
+    pub(crate) fn of_sequences(
+        &self,
+        table: &[f64],
+        loss: impl FnOnce(Tensor<1>) -> Tensor<1>,
+    ) -> (f64, Vec<f64>) {
         let (table, projection) = self.projection(table, true);
         let mask: Vec<f64> = self.mask.iter().map(|mask| f64::from(*mask)).collect();
         let found = of_likelihoods(projection, ids(&self.targets), Products::Full, |logp_n| {
@@ -172,7 +178,11 @@ impl Space {
             losses.push(found.loss);
         }
         if estimator.single {
-            let weights: Vec<f64> = weights.iter().zip(&importance).map(|(weight, w)| weight * w).collect();
+            let weights: Vec<f64> = weights
+                .iter()
+                .zip(&importance)
+                .map(|(weight, w)| weight * w)
+                .collect();
             let teacher = Teacher::Dense(self.projection(teacher, false).1);
             let weights = vector(&weights, DType::F64);
             losses.push(linear_divergence(projection, teacher, Divergence::ReverseKl, 1.0, weights).loss);

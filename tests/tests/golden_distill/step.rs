@@ -4,8 +4,8 @@ use crate::fixture::{assert_near, host, ids, logits, vector};
 use burn::tensor::DType;
 use lyceum_components::distill::of_likelihoods;
 use lyceum_components::distill::policy_gradient::{
-    Clipping, DrawnTokens, Rollout, RolloutMetrics, Start, Whiten, discounted_returns, surrogate, tokens_left,
-    whitened,
+    Clipping, DrawnTokens, Rollout, RolloutMetrics, Start, Whiten, discounted_returns, surrogate,
+    tokens_left, whitened,
 };
 use lyceum_kernels::{Divergence, Products, Teacher, linear_divergence, linear_nll};
 use lyceum_tests::{Golden, Node};
@@ -23,7 +23,13 @@ fn supported(logits: &[f64], support: &[f64]) -> Vec<f64> {
 
 fn log_likelihoods(values: &[f64], v: usize, targets: &[i64]) -> Vec<f64> {
     let projection = logits(values, v, DType::F64, false);
-    let nll_n = linear_nll(projection.hidden_nd, projection.head_vd, None, ids(targets), Products::Full);
+    let nll_n = linear_nll(
+        projection.hidden_nd,
+        projection.head_vd,
+        None,
+        ids(targets),
+        Products::Full,
+    );
     host(nll_n.neg())
 }
 
@@ -101,8 +107,14 @@ fn check(root: &Node, case: &Node, mask: &[f32], width: usize) {
     let metrics = RolloutMetrics::of(&rollout, &rewards, &importance).expect("there are tokens");
     let k3 = case.get("rev_kl_k3").tensor().1;
     let by_response = k3.chunks(width).zip(mask.chunks(width));
-    let by_response = by_response.map(|(k3, mask)| k3.iter().sum::<f64>() / f64::from(mask.iter().sum::<f32>()));
-    assert_near("k3", &[metrics.rev_kl_k3], &[by_response.sum::<f64>() / 3.0], 1e-12);
+    let by_response =
+        by_response.map(|(k3, mask)| k3.iter().sum::<f64>() / f64::from(mask.iter().sum::<f32>()));
+    assert_near(
+        "k3",
+        &[metrics.rev_kl_k3],
+        &[by_response.sum::<f64>() / 3.0],
+        1e-12,
+    );
 
     let total: f64 = mask.iter().map(|mask| f64::from(*mask)).sum();
     let weights: Vec<f64> = mask.iter().map(|mask| f64::from(*mask) / total).collect();
@@ -131,7 +143,12 @@ fn check(root: &Node, case: &Node, mask: &[f32], width: usize) {
         let gradients = found.loss.clone().backward();
         let pg_loss = host(found.loss.without_autodiff())[0];
         assert_near(&what("pg_loss"), &[pg_loss], &[number("pg_loss")], by_value);
-        let by_logits = host(student.hidden_nd.grad(&gradients).expect("hidden states have a gradient"));
+        let by_logits = host(
+            student
+                .hidden_nd
+                .grad(&gradients)
+                .expect("hidden states have a gradient"),
+        );
         near("grad_pg", &by_logits, by_gradient);
 
         let student = projection();
@@ -147,8 +164,18 @@ fn check(root: &Node, case: &Node, mask: &[f32], width: usize) {
         near("reg_per_token", &counts(&host(found.value_n)), by_value);
         let reg_loss = host(found.loss.without_autodiff())[0];
         assert_near(&what("reg_loss"), &[reg_loss], &[number("reg_loss")], by_value);
-        let by_logits = host(student.hidden_nd.grad(&gradients).expect("hidden states have a gradient"));
+        let by_logits = host(
+            student
+                .hidden_nd
+                .grad(&gradients)
+                .expect("hidden states have a gradient"),
+        );
         near("grad_reg", &by_logits, by_gradient);
-        assert_near(&what("rl_loss"), &[pg_loss + reg_loss], &[number("rl_loss")], by_value);
+        assert_near(
+            &what("rl_loss"),
+            &[pg_loss + reg_loss],
+            &[number("rl_loss")],
+            by_value,
+        );
     }
 }

@@ -23,7 +23,10 @@ pub fn advantages(recipe: &Recipe, rewards: &[f64], mask: &[f32], width: usize) 
     let mut values = discounted_returns(rewards, width, recipe.gamma, recipe.start);
     if recipe.length_norm {
         let left = tokens_left(mask, width, recipe.start);
-        values.iter_mut().zip(left).for_each(|(value, left)| *value /= left);
+        values
+            .iter_mut()
+            .zip(left)
+            .for_each(|(value, left)| *value /= left);
     }
     whitened(values, mask, recipe.whiten)
 }
@@ -110,8 +113,14 @@ mod tests {
         assert_eq!(current, [3.0, 4.0, 4.0, 8.0, 0.0, 0.0]);
         let following = discounted_returns(&rewards, 3, 0.5, Start::Following);
         assert_eq!(following, [4.0, 4.0, 0.0, 0.0, 0.0, 0.0]);
-        assert_eq!(tokens_left(&MASK, 3, Start::Current), [3.0, 2.0, 1.0, 1.0, 1.0, 1.0]);
-        assert_eq!(tokens_left(&MASK, 3, Start::Following), [2.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
+        assert_eq!(
+            tokens_left(&MASK, 3, Start::Current),
+            [3.0, 2.0, 1.0, 1.0, 1.0, 1.0]
+        );
+        assert_eq!(
+            tokens_left(&MASK, 3, Start::Following),
+            [2.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+        );
     }
 
     #[test]
@@ -137,7 +146,10 @@ mod tests {
             [Whiten::Reference, Whiten::ReferenceSample].map(|how| whitened(values.clone(), &MASK, how));
         // Of n values the variance of a sample is n / (n − 1) times as large.
         for (whole, sample) in whole.iter().zip(&sample) {
-            assert!((sample - whole * (5.0_f64 / 6.0).sqrt()).abs() < 1e-8, "{sample} {whole}");
+            assert!(
+                (sample - whole * (5.0_f64 / 6.0).sqrt()).abs() < 1e-8,
+                "{sample} {whole}"
+            );
         }
         assert_eq!(whitened(vec![2.0], &[1.0], Whiten::ReferenceSample), [0.0]);
     }

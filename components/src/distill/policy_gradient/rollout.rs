@@ -99,7 +99,10 @@ mod tests {
     fn weights_lie_between_zero_and_their_bound() {
         for mix in [0.1, 0.2, 0.9] {
             let weights = ROLLOUT.importance(mix);
-            assert!(weights.iter().all(|w| *w > 0.0 && *w <= 1.0 / (1.0 - mix)), "{weights:?}");
+            assert!(
+                weights.iter().all(|w| *w > 0.0 && *w <= 1.0 / (1.0 - mix)),
+                "{weights:?}"
+            );
         }
         let alone = Rollout {
             teacher_drawn: None,
@@ -116,6 +119,9 @@ mod tests {
         };
         let error = bad.check().expect_err("minus infinity");
         assert_eq!(error.code(), "non_finite");
-        assert!(error.to_string().contains("response 1 of the batch, token 1"), "{error}");
+        assert!(
+            error.to_string().contains("response 1 of the batch, token 1"),
+            "{error}"
+        );
     }
 }

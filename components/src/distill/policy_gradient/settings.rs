@@ -139,9 +139,15 @@ impl PolicyGradient {
             gamma: self.gamma.unwrap_or(if paper { 1.0 } else { 0.95 }),
             start: if paper { Start::Following } else { Start::Current },
             length_norm: self.length_norm,
-            whiten: self.whiten.unwrap_or(if paper { Whiten::None } else { Whiten::Reference }),
+            whiten: self
+                .whiten
+                .unwrap_or(if paper { Whiten::None } else { Whiten::Reference }),
             clip: self.clip,
-            clipping: if paper { Clipping::Ratio } else { Clipping::Advantage },
+            clipping: if paper {
+                Clipping::Ratio
+            } else {
+                Clipping::Advantage
+            },
             reward_scaling: self.reward_scaling,
             reward_clip: self.reward_clip,
             weigh_single_step: paper,
@@ -199,15 +205,28 @@ mod tests {
         assert_eq!((paper.start, paper.clipping), (Start::Following, Clipping::Ratio));
         let mixed = parsed(r#"{ "mode": "paper", "gamma": 0.5, "whiten": "masked" }"#).recipe();
         assert_eq!((mixed.gamma, mixed.whiten), (0.5, Whiten::Masked));
-        assert_eq!(mixed.single_step_weights(&[1.0, 1.0, 0.0], &[0.5, 2.0, 9.0]), [0.25, 1.0, 0.0]);
-        assert_eq!(reference.single_step_weights(&[1.0, 1.0], &[0.5, 2.0]), [0.5, 0.5]);
+        assert_eq!(
+            mixed.single_step_weights(&[1.0, 1.0, 0.0], &[0.5, 2.0, 9.0]),
+            [0.25, 1.0, 0.0]
+        );
+        assert_eq!(
+            reference.single_step_weights(&[1.0, 1.0], &[0.5, 2.0]),
+            [0.5, 0.5]
+        );
     }
 
     #[test]
     fn something_must_be_left_to_minimise() {
-        assert!(parsed(r#"{ "enabled": false }"#).problems("policy_gradient").is_empty());
+        assert!(
+            parsed(r#"{ "enabled": false }"#)
+                .problems("policy_gradient")
+                .is_empty()
+        );
         let nothing = parsed(r#"{ "enabled": false, "single_step": false }"#);
         let problems = nothing.problems("policy_gradient");
-        assert_eq!((problems[0].code, problems[0].field.as_str()), ("no_objective", "policy_gradient"));
+        assert_eq!(
+            (problems[0].code, problems[0].field.as_str()),
+            ("no_objective", "policy_gradient")
+        );
     }
 }

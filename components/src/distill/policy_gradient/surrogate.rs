@@ -44,7 +44,9 @@ pub fn surrogate(logp_n: Tensor<1>, tokens: &DrawnTokens, clip: f64, clipping: C
     let unused_n = weight_n.clone().equal_elem(0.0);
     let moved_n = logp_n.clone().without_autodiff() - old_n;
     let moved_n = moved_n.mask_fill(unused_n.clone(), 0.0);
-    let scale_n = (advantage_n.clone() * weight_n).mask_fill(unused_n.clone(), 0.0).neg();
+    let scale_n = (advantage_n.clone() * weight_n)
+        .mask_fill(unused_n.clone(), 0.0)
+        .neg();
     let ratio_n = moved_n.exp() * importance_n;
 
     let above_n = ratio_n.clone().greater_elem(1.0 + clip);
