@@ -44,6 +44,8 @@ accepts! {
     Selection => [Selection];
     /// A model.
     Model => [Model];
+    /// A teacher's cached distributions.
+    TeacherCache => [TeacherCache];
 }
 
 /// A reference to one artifact, as in `"@tokens"`. Before a step runs the runner has made it name exactly one.

@@ -41,6 +41,7 @@ pub const COMPONENTS: &[Descriptor] = &[
     Descriptor::of::<score::PdsProxy>(),
     Descriptor::of::<score::Random>(),
     Descriptor::of::<select::Top>(),
+    Descriptor::of::<distill::TeacherCache>(),
     Descriptor::of::<policy::LearningLaw>(),
     Descriptor::of::<generate::Text>(),
     Descriptor::of::<embed::Text>(),

@@ -45,6 +45,14 @@ pub enum Divergence {
 }
 
 impl Divergence {
+    /// Whether it looks at the student's distribution only where the teacher has probability.
+    pub fn is_forward(self) -> bool {
+        matches!(
+            self,
+            Self::SoftCrossEntropy | Self::ForwardKl | Self::SkewForwardKl { .. }
+        )
+    }
+
     /// The same divergence without a skew of zero, whose mixture would be one of the two.
     fn plain(self) -> Self {
         match self {

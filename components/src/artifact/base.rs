@@ -39,6 +39,8 @@ pub enum Kind {
     Policy,
     /// Token ids in the layout of another program.
     Shards,
+    /// A teacher's likeliest tokens at every predicted place of packed tokens.
+    TeacherCache,
 }
 
 impl Kind {
@@ -57,6 +59,7 @@ impl Kind {
             Self::Generations => "generations",
             Self::Policy => "policy",
             Self::Shards => "shards",
+            Self::TeacherCache => "teacher_cache",
         }
     }
 }

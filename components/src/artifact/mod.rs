@@ -13,6 +13,7 @@ mod score_rows;
 mod scores;
 mod selection;
 mod table;
+mod teacher_cache;
 mod token_scores;
 mod tokenizer;
 mod tokens;
@@ -28,6 +29,7 @@ pub use score_rows::{ScorePiece, ScoreRows};
 pub use scores::{Item, Scores, ScoresDetails};
 pub use selection::{Order, Selection, SelectionDetails, SelectionWriter};
 pub use table::{Place, Table, read_histogram, read_instances, read_table};
+pub use teacher_cache::{CacheRow, CacheType, TeacherCache, TeacherCacheDetails};
 pub use token_scores::TokenScores;
 pub use tokenizer::{TokenizerDetails, read_tokenizer, write_tokenizer};
 pub use tokens::{Boundary, Segment, TokenType, TokensDetails, TokensWriter};
@@ -36,6 +38,7 @@ pub use view::View;
 pub(crate) use corpus::FILE as DOCUMENTS_FILE;
 pub(crate) use generations::{read_rows, write_rows};
 pub(crate) use pairs::{FILE as PAIRS_FILE, pairs_of};
+pub(crate) use teacher_cache::{Stretch, TeacherCacheWriter, record, record_bytes};
 pub(crate) use token_scores::TokenScoresWriter;
 pub(crate) use tokenizer::{
     FILE as TOKENIZER_FILE, LARGEST as LARGEST_TOKENIZER, parse_tokenizer, read_json, vocab_size,

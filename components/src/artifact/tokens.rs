@@ -212,7 +212,7 @@ impl TokensWriter {
 }
 
 /// An Arrow table being written: u64 columns and a last one of u32.
-struct Index {
+pub(super) struct Index {
     file: PathBuf,
     table: polars::io::ipc::BatchedWriter<BufWriter<disk::File>>,
     failure: Failure,
@@ -223,7 +223,7 @@ struct Index {
 }
 
 impl Index {
-    fn create(file: PathBuf, names: &[&'static str], last_name: &'static str) -> Result<Self> {
+    pub(super) fn create(file: PathBuf, names: &[&'static str], last_name: &'static str) -> Result<Self> {
         let sink = disk::File::buffered(&file).map_err(Error::io("cannot write", &file))?;
         let failure = sink.get_ref().failure();
         let wide = names
@@ -251,7 +251,7 @@ impl Index {
         })
     }
 
-    fn push(&mut self, wide: &[u64], last: u32) -> Result<()> {
+    pub(super) fn push(&mut self, wide: &[u64], last: u32) -> Result<()> {
         for (column, &value) in self.wide.iter_mut().zip(wide) {
             column.push(value);
         }
@@ -279,7 +279,7 @@ impl Index {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<()> {
+    pub(super) fn finish(mut self) -> Result<()> {
         self.flush()?;
         self.table
             .finish()

@@ -79,7 +79,7 @@ pub(super) fn tokens_table(context: &Context, wanted: bool) -> Result<Option<Tok
 }
 
 /// Writes a file of finished work, which appears whole or not at all.
-pub(super) fn commit(file: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+pub(crate) fn commit(file: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let unfinished = file.with_extension("part");
     write(&unfinished)?;
     let commit = || {

@@ -44,6 +44,6 @@ pub use perplexity::Perplexity;
 pub use random::Random;
 pub use rho_loss::RhoLoss;
 
-pub(crate) use common::batch_size;
-pub(crate) use nll::Work;
+pub(crate) use common::{batch_size, commit};
+pub(crate) use nll::{Work, check_model};
 pub(crate) use parts::Part;
