@@ -12,7 +12,7 @@ use super::source::PackedTokens;
 use super::strategy::Composition;
 use super::weighting::ItemWeights;
 use crate::component::{Choice, Problem, main_output};
-use crate::flops::{forward_flops, layers_flops, training_flops};
+use crate::flops::{layers_flops, training_flops};
 use crate::model::{self, Decoder, ModelConfig, ModelDetails, save};
 use crate::tokens::{Blocks, check_block};
 use crate::{Component, Context, Error, Estimate, Kind, Output, Result, Seeding, Size, Sizes};
@@ -56,12 +56,9 @@ optim = { lr = 1e-3, batch_size = 16, budget = { tokens = 100_000 } }
         let evaluation = evaluation(&params, &blocks, &start.config, context)?;
         let optim = &params.optim;
         let mean = BlockCost::mean(&blocks, &start.config);
-        let matched = match &optim.budget.match_model {
-            Some(reference) => Some(context.open(reference)?.details::<ModelDetails>()?.flops),
-            None => None,
-        };
+        let matched = budget::matched(&params, context)?;
         let blocks_a_step = (optim.batch_size * optim.accumulate) as f64;
-        let total = budget::steps(&optim.budget, mean, blocks_a_step, matched)?;
+        let total = budget::steps(&optim.budget, mean, blocks_a_step, matched.as_ref())?;
         let source = PackedTokens::new(blocks, optim.batch_size, context.stream("data order"))?;
         let tokenizer = source.blocks().details().tokenizer.clone();
         let context_length = source.blocks().details().context;
@@ -107,6 +104,7 @@ optim = { lr = 1e-3, batch_size = 16, budget = { tokens = 100_000 } }
             tokenizer,
             tokens_trained: start.tokens + outcome.position.tokens,
             flops: start.flops + outcome.position.flops,
+            charged: matched.map(|matched| matched.charged).unwrap_or_default(),
             steps: outcome.position.step,
             data: Some(data.as_source()),
             stopped: Some(outcome.stopped),
@@ -230,12 +228,9 @@ fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
         0.0
     };
     let step_tokens = width * (optim.batch_size * optim.accumulate) as f64;
-    let step_flops = training_flops(&config, width as usize) * (optim.batch_size * optim.accumulate) as f64;
-    let matched = optim
-        .budget
-        .match_model
-        .as_ref()
-        .map(|reference| sizes.of(reference.as_str()).flops);
+    let forward = sizes.convention.forward(&config, width as usize);
+    let step_flops = 3.0 * forward * (optim.batch_size * optim.accumulate) as f64;
+    let matched = budget::expected(params, sizes);
     let flops = match &optim.budget {
         Budget {
             steps: Some(steps), ..
@@ -243,7 +238,7 @@ fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
         Budget {
             tokens: Some(tokens), ..
         } if step_tokens > 0.0 => *tokens as f64 / step_tokens * step_flops,
-        budget => budget.flops.or(matched).unwrap_or_default(),
+        budget => budget.flops.unwrap_or_else(|| matched.left().max(0.0)),
     };
     let parameters = config.parameters() as f64;
     let element = 4.0;
@@ -267,7 +262,7 @@ fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
         parameters,
         vocab_size: config.vocab_size as f64,
         flops_per_token: if width > 0.0 {
-            forward_flops(&config, width as usize) / width
+            forward / width
         } else {
             0.0
         },
@@ -279,6 +274,7 @@ fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
         flops,
         memory: memory(params.recompute),
         recomputed: recomputed(params.recompute),
+        charged: matched.charge(),
         // A choice that would make no difference is none.
         choices: Some(choice)
             .filter(|choice| (choice.memory / memory(params.recompute) - 1.0).abs() > 0.05)
