@@ -1,5 +1,7 @@
 //! What a component is, and the plain description of it that the runner works with.
 
+use crate::flops::Convention;
+use crate::lineage::Made;
 use crate::{Context, Error, Kind, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -123,14 +125,23 @@ pub struct Size {
     pub flops: f64,
 }
 
-/// Sizes of the inputs by reference (`"@step"`), and of files by path.
+/// What is known of the inputs, by reference (`"@step"`), and of files by path.
 #[derive(Debug, Default)]
-pub struct Sizes(pub BTreeMap<String, Size>);
+pub struct Sizes {
+    /// Their sizes.
+    pub sizes: BTreeMap<String, Size>,
+    /// Where they lie, by reference.
+    pub locations: BTreeMap<String, String>,
+    /// How everything behind them is made, by location.
+    pub made: BTreeMap<String, Made>,
+    /// How FLOPs are counted.
+    pub convention: Convention,
+}
 
 impl Sizes {
     /// The size behind a reference or a file path; nothing is known of one that is missing.
     pub fn of(&self, name: &str) -> Size {
-        self.0.get(name).copied().unwrap_or_default()
+        self.sizes.get(name).copied().unwrap_or_default()
     }
 }
 
@@ -145,6 +156,8 @@ pub struct Estimate {
     pub memory: f64,
     /// FLOPs done again to save memory: they take time, and count for nothing else.
     pub recomputed: f64,
+    /// FLOPs of earlier steps that count against this one's budget.
+    pub charged: f64,
     /// Bytes of partial work (checkpoints) on disk at once, besides the outputs.
     pub scratch: f64,
     /// Settings that leave the result as it is and would cost something else.

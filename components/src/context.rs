@@ -1,6 +1,7 @@
 //! What a running component is given besides its parameters.
 
 use crate::artifact::Source;
+use crate::lineage::{self, Made};
 use crate::random::Stream;
 use crate::reference::{Accepts, FilePath, FolderPath, Ref, Refs, ShardsPath, TaskPath};
 use crate::train::Point;
@@ -94,6 +95,10 @@ pub trait Services: Send + Sync {
     fn artifact(&self, reference: &str) -> Result<Artifact>;
     /// Opens an artifact by the location another artifact recorded (see [`Artifact::location`]).
     fn artifact_at(&self, location: &str) -> Result<Artifact>;
+    /// How the artifact at a location (see [`Artifact::location`]) was made. `unknown_cost` where that is not known.
+    fn made(&self, location: &str) -> Result<Made> {
+        Err(lineage::unknown(location))
+    }
     /// Where a file the user named lies.
     fn file(&self, path: &FilePath) -> Result<PathBuf>;
     /// The folder that the environment variable LYCEUM_DATA names, if it does.

@@ -3,6 +3,34 @@
 
 use crate::model::ModelConfig;
 
+/// How FLOPs are counted in a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Convention {
+    /// As everywhere else: every matrix product.
+    #[default]
+    Products,
+    /// As papers do: two a parameter and token forward, six in training, whatever the parameter is for; no attention.
+    Parameters,
+}
+
+impl Convention {
+    /// FLOPs of one forward pass over one sequence of `width` tokens.
+    pub fn forward(self, config: &ModelConfig, width: usize) -> f64 {
+        match self {
+            Self::Products => forward_flops(config, width),
+            Self::Parameters => 2.0 * config.parameters() as f64 * width as f64,
+        }
+    }
+
+    /// The same of a trunk that has no output head.
+    pub fn trunk(self, config: &ModelConfig, width: usize) -> f64 {
+        match self {
+            Self::Products => layers_flops(config, width),
+            Self::Parameters => self.forward(config, width),
+        }
+    }
+}
+
 /// FLOPs of one forward pass over one sequence of `width` tokens.
 pub fn forward_flops(config: &ModelConfig, width: usize) -> f64 {
     let head = config.hidden_size as f64 * config.vocab_size as f64;

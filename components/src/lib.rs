@@ -18,6 +18,7 @@ pub mod flops;
 pub mod format;
 pub mod inference;
 mod labels;
+pub mod lineage;
 pub mod machine;
 pub mod random;
 pub mod reference;

@@ -6,6 +6,8 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+mod first;
+
 /// A random stream, independent of every stream with another seed or name.
 #[derive(Debug, Clone)]
 pub struct Stream {
@@ -39,7 +41,15 @@ impl Stream {
 
     /// Uniform in the open interval (0, 1), on a grid of 2^-53 shifted by half a step: never 0, never 1.
     pub fn uniform(&mut self) -> f64 {
-        ((self.bits() >> 11) as f64 + 0.5) * (1.0 / (1u64 << 53) as f64)
+        uniform_of(self.bits())
+    }
+
+    /// The first uniform number of the sub-stream of every counter, as `at(counter).uniform()` gives it, some at a time:
+    /// for draws of which every item has one.
+    pub fn uniforms_at(&self, counters: &[u64]) -> Vec<f64> {
+        let streams: Vec<u64> = counters.iter().map(|counter| counter.wrapping_add(1)).collect();
+        let bits = first::bits(self.rng.get_seed(), &streams);
+        bits.into_iter().map(uniform_of).collect()
     }
 
     /// Uniform in `0..bound`, without bias (Lemire's multiply-and-reject). `bound` must be positive.
@@ -65,6 +75,11 @@ impl Stream {
             items.swap(last, self.below(last as u64 + 1) as usize);
         }
     }
+}
+
+/// The middle of the grid's step that the leading 53 bits name.
+fn uniform_of(bits: u64) -> f64 {
+    ((bits >> 11) as f64 + 0.5) * (1.0 / (1u64 << 53) as f64)
 }
 
 #[cfg(test)]

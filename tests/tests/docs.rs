@@ -68,7 +68,7 @@ fn the_experiment_about_selecting_data_runs() {
             fs::read(root().join(&path)).expect("the quickstart's data"),
         );
     }
-    let page = fs::read_to_string(root().join("docs/selecting-data.md")).expect("a page");
+    let page = fs::read_to_string(root().join("docs/scores.md")).expect("a page");
     let block = page
         .split("```toml\n")
         .nth(1)

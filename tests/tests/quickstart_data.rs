@@ -36,8 +36,8 @@ fn files_are_those_that_were_made_and_small() {
         assert_eq!(lyceum_tests::sha256(&bytes), digest, "{name}");
         assert!(readme.contains(digest), "the page names the sum of {name}");
     }
-    assert_eq!(sums.lines().count(), 8);
-    assert!(total <= 4_500_000, "{total} bytes");
+    assert_eq!(sums.lines().count(), 10);
+    assert!(total <= 6_000_000, "{total} bytes");
 }
 
 #[test]
@@ -61,4 +61,21 @@ fn pool_and_clean_set_share_no_document_and_are_labelled() {
     assert_eq!(qualities["good"], 5600, "a base rate of 0.8");
     assert_eq!(qualities.len(), 7);
     assert!(clean.iter().all(|document| document["quality"] == "good"));
+}
+
+#[test]
+fn target_and_test_are_the_clean_set_in_two_parts_of_different_sources() {
+    let of = |name| -> Vec<Value> { documents(name) };
+    let (clean, target, test) = (of("clean.jsonl.gz"), of("target.jsonl.gz"), of("test.jsonl.gz"));
+    let mut parts: Vec<&str> = texts(&target).into_iter().chain(texts(&test)).collect();
+    parts.sort_unstable();
+    assert_eq!(parts, texts(&clean).into_iter().collect::<Vec<_>>());
+    let of = |documents: &[Value], field: &str| -> BTreeSet<String> {
+        let text = |document: &Value| document[field].as_str().expect("text").to_owned();
+        documents.iter().map(text).collect()
+    };
+    let shared = &of(&target, "source") & &of(&test, "source");
+    assert_eq!(shared.into_iter().collect::<Vec<_>>(), ["gsm8k-train"]);
+    assert_eq!(of(&target, "domain"), of(&clean, "domain"));
+    assert_eq!(of(&test, "domain"), of(&clean, "domain"));
 }

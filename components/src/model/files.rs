@@ -6,10 +6,12 @@ use super::folder::{self, COMPANIONS, CONFIG};
 use super::stored::Weights;
 use super::tensors::write_tensors;
 use crate::artifact::{Source, TOKENIZER_FILE, write_header};
+use crate::lineage::Charge;
 use crate::{Artifact, Error, Kind, Precision, Result, disk};
 use burn::module::Module;
 use burn::tensor::{DType, Device};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Why training ended.
@@ -38,6 +40,9 @@ pub struct ModelDetails {
     pub tokens_trained: u64,
     /// FLOPs of the training, earlier trainings included.
     pub flops: f64,
+    /// FLOPs of earlier steps that the budget of the last training was charged for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub charged: BTreeMap<Charge, f64>,
     /// Optimizer steps of the last training.
     pub steps: u64,
     /// What it was last trained on, if that was here.
@@ -58,6 +63,7 @@ impl ModelDetails {
             tokenizer: blake3::hash(tokenizer).to_hex().to_string(),
             tokens_trained: 0,
             flops: 0.0,
+            charged: BTreeMap::new(),
             steps: 0,
             data: None,
             stopped: None,

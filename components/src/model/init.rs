@@ -5,7 +5,7 @@ use super::decoder::Decoder;
 use super::files::{ModelDetails, save};
 use super::spec::ModelSpec;
 use crate::component::{Estimate, Output, Problem, Size, Sizes, main_output};
-use crate::flops::forward_flops;
+use crate::flops::Convention;
 use crate::reference::{self, Ref};
 use crate::tokenizer::Encoder;
 use crate::{Component, Context, Kind, Result, Seeding};
@@ -47,7 +47,7 @@ model = { family = "llama", hidden_size = 64, num_hidden_layers = 2, num_attenti
 
     fn estimate(params: &InitParams, sizes: &Sizes) -> Estimate {
         let vocab_size = sizes.of(params.tokenizer.as_str()).vocab_size;
-        let size = size(&params.model.config(vocab_size as usize));
+        let size = size(&params.model.config(vocab_size as usize), sizes.convention);
         Estimate {
             outputs: [(String::new(), size)].into(),
             memory: 2.0 * size.bytes,
@@ -68,7 +68,7 @@ model = { family = "llama", hidden_size = 64, num_hidden_layers = 2, num_attenti
 }
 
 /// How large a model of this configuration is.
-fn size(config: &ModelConfig) -> Size {
+fn size(config: &ModelConfig, convention: Convention) -> Size {
     let parameters = config.parameters() as f64;
     let context = config.max_position_embeddings;
     Size {
@@ -76,7 +76,7 @@ fn size(config: &ModelConfig) -> Size {
         bytes: 4.0 * parameters,
         parameters,
         vocab_size: config.vocab_size as f64,
-        flops_per_token: forward_flops(config, context) / context as f64,
+        flops_per_token: convention.forward(config, context) / context as f64,
         ..Size::default()
     }
 }

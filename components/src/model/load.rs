@@ -6,6 +6,7 @@ use super::folder;
 use super::stored::Weights;
 use crate::artifact::vocab_size;
 use crate::component::{Estimate, Output, Size, Sizes, main_output};
+use crate::flops::Convention;
 use crate::reference::FolderPath;
 use crate::{Component, Context, Error, Kind, Result, disk};
 use schemars::JsonSchema;
@@ -24,6 +25,23 @@ pub struct LoadParams {
     /// with an index), tokenizer.json.
     #[schemars(example = &"models/gpt2")]
     pub folder: FolderPath,
+    /// What the model is said to be, so that a plan can be made without the folder. A run compares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-runtime" = true))]
+    pub expect: Option<ExpectModel>,
+}
+
+/// What a model is said to be.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectModel {
+    /// Number of parameters.
+    #[schemars(range(min = 1))]
+    pub parameters: u64,
+    /// FLOPs of a token's forward pass, for plans alone; two a parameter where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0.0, "x-unit" = "FLOPs"))]
+    pub flops_per_token: Option<f64>,
 }
 
 impl Component for Load {
@@ -39,13 +57,16 @@ folder = "models/gpt2"
     }
 
     fn estimate(params: &LoadParams, sizes: &Sizes) -> Estimate {
-        let bytes = sizes.of(&params.folder.0).bytes;
+        let found = sizes.of(&params.folder.0).bytes;
+        // Most files hold bf16 or f32; the header says which once it is there.
+        let parameters = params.expect.as_ref().map_or(found / 4.0, |expect| expect.parameters as f64);
+        let told = params.expect.as_ref().and_then(|expect| expect.flops_per_token);
+        let told = told.filter(|_| sizes.convention == Convention::Products);
         let size = Size {
             items: 1.0,
-            bytes,
-            // Most files hold bf16 or f32; the header says which once it is there.
-            parameters: bytes / 4.0,
-            flops_per_token: bytes / 2.0,
+            bytes: if found > 0.0 { found } else { 4.0 * parameters },
+            parameters,
+            flops_per_token: told.unwrap_or(2.0 * parameters),
             ..Size::default()
         };
         Estimate {

@@ -155,6 +155,7 @@ pub(super) fn estimate(sizes: &Sizes, data: &str, models: &[&str], columns: f64)
         items: data.items,
         tokens: data.tokens,
         bytes: data.items * 8.0 * (columns + 1.0),
+        vocab_size: data.vocab_size,
         ..Size::default()
     };
     Estimate {

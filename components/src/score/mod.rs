@@ -10,6 +10,8 @@ mod documents;
 mod dsir;
 mod gradients;
 mod influence;
+#[cfg(test)]
+mod influence_tests;
 mod items;
 mod logistic;
 mod logprobs;

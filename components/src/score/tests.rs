@@ -50,6 +50,7 @@ pub(super) fn model(
         tokenizer: "a tokenizer".to_owned(),
         tokens_trained: 0,
         flops: 0.0,
+        charged: [].into(),
         steps: 0,
         data: Some(bench.publish("tokens").as_source()),
         stopped: Some(Stopped::Budget),
@@ -416,8 +417,8 @@ fn estimates_follow_the_sizes() {
         flops_per_token: 7.0,
         ..crate::Size::default()
     };
-    sizes.0.insert("@tokens".to_owned(), tokens);
-    sizes.0.insert("@teacher".to_owned(), model);
+    sizes.sizes.insert("@tokens".to_owned(), tokens);
+    sizes.sizes.insert("@teacher".to_owned(), model);
     let params =
         serde_json::from_value(json!({ "data": "@tokens", "model": "@teacher" })).expect("parameters");
     let estimate = Logprobs::estimate(&params, &sizes);

@@ -31,6 +31,17 @@ struct Lines {
     ranked: Vec<Cut>,
     /// Of those mixed in, if any are.
     drawn: Option<Vec<Cut>>,
+    /// As `ranked`, without noise, if there is noise.
+    quiet: Option<Vec<Cut>>,
+}
+
+/// How a row is kept.
+#[derive(Debug, Clone, Copy)]
+struct Kept {
+    times: u32,
+    by_rank: bool,
+    /// Whether its rank would have been enough without noise.
+    quietly: bool,
 }
 
 impl<'a> Choice<'a> {
@@ -87,9 +98,9 @@ impl<'a> Choice<'a> {
             self.passes.all(Wants::RANK, |row| visit(row.group, row.rank))
         })?;
         let drawn = self.draw(&ranked, &wanted)?;
-        let lines = Lines { ranked, drawn };
+        let quiet = self.without_noise(&wanted)?;
+        let lines = Lines { ranked, drawn, quiet };
         let scale = self.scale(&lines)?;
-        self.compare(&lines, &wanted)?;
         self.write(&lines, &wanted, scale)
     }
 
@@ -176,7 +187,7 @@ impl<'a> Choice<'a> {
             return Ok(None);
         }
         let (mut sum, mut count) = (0.0, 0_u64);
-        self.kept_rows(lines, |row, times, _| {
+        self.kept_rows(lines, |row, kept| {
             if row.value < 0.0 {
                 let message = format!(
                     "the score of item {} is {}; a weight must not be negative",
@@ -184,7 +195,7 @@ impl<'a> Choice<'a> {
                 );
                 return Err(Error::data("negative_weight", message).hint("weights = \"equal\""));
             }
-            for _ in 0..times {
+            for _ in 0..kept.times {
                 sum += row.value;
                 count += 1;
             }
@@ -198,31 +209,18 @@ impl<'a> Choice<'a> {
         Ok(Some(mean))
     }
 
-    /// Says how many of those kept by rank would have been kept without noise.
-    fn compare(&self, lines: &Lines, wanted: &Wanted) -> Result<()> {
+    /// Where the lines would run without noise, if there is noise.
+    fn without_noise(&self, wanted: &Wanted) -> Result<Option<Vec<Cut>>> {
         if !self.passes.noisy() {
-            return Ok(());
+            return Ok(None);
         }
+        let wants = Wants::default();
         let mut tally = self.no_tally();
-        self.passes
-            .all(Wants::default(), |row| tally.add(row.group, row.plain))?;
-        let plain = cuts(tally, &wanted.ranked, |visit| {
-            self.passes
-                .all(Wants::default(), |row| visit(row.group, row.plain))
-        })?;
-        let (mut noisy, mut quiet, mut both) = (Keeping::by(&lines.ranked), Keeping::by(&plain), 0_u64);
-        self.passes.all(Wants::RANK, |row| {
-            let kept = [
-                noisy.keeps(row.group, row.rank),
-                quiet.keeps(row.group, row.plain),
-            ];
-            both += u64::from(kept == [true; 2]);
-        })?;
-        let ranked: u64 = wanted.ranked.iter().sum();
-        self.context.services.note(&format!(
-            "of {ranked} items kept by rank, {both} would have been kept without noise"
-        ));
-        Ok(())
+        self.passes.all(wants, |row| tally.add(row.group, row.plain))?;
+        let again = |visit: &mut dyn FnMut(usize, u64)| {
+            self.passes.all(wants, |row| visit(row.group, row.plain))
+        };
+        cuts(tally, &wanted.ranked, again).map(Some)
     }
 
     fn write(&self, lines: &Lines, wanted: &Wanted, scale: Option<f64>) -> Result<()> {
@@ -233,17 +231,24 @@ impl<'a> Choice<'a> {
             Order::Highest => f64::min,
             Order::Lowest => f64::max,
         };
-        let (mut negative, mut threshold) = (0, None);
-        self.kept_rows(lines, |row, times, by_rank| {
-            if by_rank {
+        let (mut negative, mut threshold, mut quietly) = (0, None, 0_u64);
+        self.kept_rows(lines, |row, kept| {
+            if kept.by_rank {
                 threshold = Some(threshold.map_or(row.value, |least| extreme(least, row.value)));
+                quietly += u64::from(kept.quietly);
             }
-            for _ in 0..times {
+            for _ in 0..kept.times {
                 negative += u64::from(row.value < 0.0);
                 writer.push(row.index, scale.map_or(1.0, |mean| (row.value / mean) as f32))?;
             }
             Ok(())
         })?;
+        if lines.quiet.is_some() {
+            let ranked: u64 = wanted.ranked.iter().sum();
+            self.context.services.note(&format!(
+                "of {ranked} items kept by rank, {quietly} would have been kept without noise"
+            ));
+        }
         let details = SelectionDetails {
             item: self.passes.scores().details().item,
             kept,
@@ -257,10 +262,11 @@ impl<'a> Choice<'a> {
         writer.finish(&details, self.source.clone())
     }
 
-    /// Shows every kept row in order, how often it is kept, and whether by rank.
-    fn kept_rows(&self, lines: &Lines, mut visit: impl FnMut(&Row, u32, bool) -> Result<()>) -> Result<()> {
+    /// Shows every kept row in order, and how it is kept.
+    fn kept_rows(&self, lines: &Lines, mut visit: impl FnMut(&Row, Kept) -> Result<()>) -> Result<()> {
         let mut ranked = Keeping::by(&lines.ranked);
         let mut drawn = lines.drawn.as_deref().map(Keeping::by);
+        let mut quiet = lines.quiet.as_deref().map(Keeping::by);
         let from_rest = self.draws_from_rest();
         let wants = Wants {
             index: true,
@@ -272,9 +278,20 @@ impl<'a> Choice<'a> {
             let by_chance = drawn
                 .as_mut()
                 .is_some_and(|drawn| !(from_rest && by_rank) && drawn.keeps(row.group, row.chance));
+            // Ties are counted down, so every row has to be shown.
+            let quietly = quiet
+                .as_mut()
+                .is_some_and(|quiet| quiet.keeps(row.group, row.plain));
             match u32::from(by_rank) + u32::from(by_chance) {
                 0 => Ok(()),
-                times => visit(row, times, by_rank),
+                times => visit(
+                    row,
+                    Kept {
+                        times,
+                        by_rank,
+                        quietly,
+                    },
+                ),
             }
         })
     }

@@ -10,6 +10,9 @@ use crate::{Context, Error, Result};
 use rayon::prelude::*;
 use std::ops::Range;
 
+/// Rows that one task works out.
+const TASK_ROWS: usize = 1 << 12;
+
 /// Scores that are gone over again and again, of which a piece is held at a time.
 pub(super) struct Passes<'a> {
     context: &'a Context,
@@ -129,44 +132,47 @@ impl<'a> Passes<'a> {
         mut visit: impl FnMut(&Row) -> Result<()>,
     ) -> Result<()> {
         let noisy = wants.rank && self.noise.is_some();
-        let with_index = wants.index || noisy || self.labels.is_some();
+        let with_index = wants.index || wants.chance || noisy || self.labels.is_some();
         for piece in self.rows.pieces(&self.column, with_index, range) {
             self.context.check_cancelled()?;
             let piece = piece?;
             if let Some(labels) = &self.labels {
                 labels.check(&piece.index)?;
             }
-            let rows: Vec<Row> = (0..piece.values.len())
-                .into_par_iter()
-                .map(|at| self.row(&piece, at, wants))
-                .collect();
-            rows.iter().try_for_each(&mut visit)?;
+            let starts = (0..piece.values.len()).into_par_iter().step_by(TASK_ROWS);
+            let rows: Vec<Vec<Row>> = starts.map(|start| self.rows(&piece, start, wants)).collect();
+            rows.iter().flatten().try_for_each(&mut visit)?;
         }
         Ok(())
     }
 
-    fn row(&self, piece: &ScorePiece, at: usize, wants: Wants) -> Row {
-        let value = piece.values[at];
-        let index = piece.index.get(at).copied().unwrap_or_default();
-        let plain = rank(value, self.order);
-        let rank_of = |(tau, stream): &(f64, Stream)| {
-            let better = match self.order {
-                Order::Highest => value,
-                Order::Lowest => -value,
-            };
-            let key = gumbel_key(better, *tau, stream.at(index).uniform());
-            rank(key, Order::Highest)
-        };
+    /// The rows of a task: those of `piece` from `start` on.
+    fn rows(&self, piece: &ScorePiece, start: usize, wants: Wants) -> Vec<Row> {
+        let values = &piece.values[start..piece.values.len().min(start + TASK_ROWS)];
+        let index = piece.index.get(start..start + values.len()).unwrap_or_default();
         let noise = self.noise.as_ref().filter(|_| wants.rank);
-        let chance = || rank(self.chance.at(index).uniform(), Order::Lowest);
-        Row {
-            index,
-            value,
-            group: self.labels.as_ref().map_or(0, |labels| labels.largest(index)),
-            rank: noise.map_or(plain, rank_of),
-            plain,
-            chance: if wants.chance { chance() } else { 0 },
-        }
+        let noise = noise.map(|(tau, stream)| (*tau, stream.uniforms_at(index)));
+        let chance = wants.chance.then(|| self.chance.uniforms_at(index));
+        let row = |(at, &value): (usize, &f64)| {
+            let index = index.get(at).copied().unwrap_or_default();
+            let plain = rank(value, self.order);
+            let with_noise = |(tau, uniforms): &(f64, Vec<f64>)| {
+                let better = match self.order {
+                    Order::Highest => value,
+                    Order::Lowest => -value,
+                };
+                rank(gumbel_key(better, *tau, uniforms[at]), Order::Highest)
+            };
+            Row {
+                index,
+                value,
+                group: self.labels.as_ref().map_or(0, |labels| labels.largest(index)),
+                rank: noise.as_ref().map_or(plain, with_noise),
+                plain,
+                chance: chance.as_ref().map_or(0, |drawn| rank(drawn[at], Order::Lowest)),
+            }
+        };
+        values.iter().enumerate().map(row).collect()
     }
 
     /// The number of the item in row `position`.

@@ -56,6 +56,7 @@ keep = 0.5
             items: kept,
             tokens: share * scores.tokens,
             bytes: kept * 12.0,
+            vocab_size: scores.vocab_size,
             ..Size::default()
         };
         Estimate {

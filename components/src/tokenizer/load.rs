@@ -1,7 +1,7 @@
 //! `tokenizer.load`: a `tokenizer.json` made elsewhere.
 
 use crate::artifact::{parse_tokenizer, read_json, write_tokenizer};
-use crate::component::{Output, main_output};
+use crate::component::{Estimate, Output, Size, Sizes, main_output};
 use crate::corpus::existing_file;
 use crate::{Component, Context, Error, FilePath, Kind, Result, Seeding};
 use schemars::JsonSchema;
@@ -34,6 +34,19 @@ pub struct LoadParams {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub eos_token: Option<String>,
+    /// What the file is said to hold, so that a plan can be made without it. A run compares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-runtime" = true))]
+    pub expect: Option<ExpectTokenizer>,
+}
+
+/// What a tokenizer is said to be.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectTokenizer {
+    /// Entries of its vocabulary.
+    #[schemars(range(min = 1), extend("x-unit" = "tokens"))]
+    pub vocab_size: u64,
 }
 
 impl Component for Load {
@@ -48,6 +61,19 @@ eos_token = "<|endoftext|>"
 
     fn outputs(_: &LoadParams) -> Vec<Output> {
         main_output(Kind::Tokenizer)
+    }
+
+    fn estimate(params: &LoadParams, _: &Sizes) -> Estimate {
+        let entries = params.expect.as_ref().map_or(0, |expect| expect.vocab_size);
+        let size = Size {
+            items: 1.0,
+            vocab_size: entries as f64,
+            ..Size::default()
+        };
+        Estimate {
+            outputs: [(String::new(), size)].into(),
+            ..Estimate::default()
+        }
     }
 
     fn run(params: LoadParams, context: &Context) -> Result<()> {

@@ -1,10 +1,13 @@
 //! From a budget to a number of steps.
 
-use super::params::Budget;
+use super::params::{Budget, LmParams, ModelChoice};
+use super::sources::SourceParams;
 use crate::flops::training_flops;
-use crate::model::ModelConfig;
+use crate::lineage::{self, Charge, Input, Made};
+use crate::model::{ModelConfig, ModelDetails};
 use crate::tokens::Blocks;
-use crate::{Error, Result};
+use crate::{Context, Error, Result, Sizes};
+use std::collections::BTreeMap;
 
 /// What an average block costs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,7 +47,130 @@ impl BlockCost {
     }
 }
 
-/// Steps that a budget pays for, at `blocks_a_step` blocks each; `matched` are the FLOPs of the model to match.
+/// The budget of a training that is matched with another model.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Matched {
+    /// FLOPs of that model's training.
+    pub(crate) flops: f64,
+    /// FLOPs of earlier steps that are paid from them; negative where the other model's were dearer.
+    pub(crate) charged: BTreeMap<Charge, f64>,
+}
+
+impl Matched {
+    /// All that is charged.
+    pub(crate) fn charge(&self) -> f64 {
+        self.charged.values().sum()
+    }
+
+    /// What is left for the training itself.
+    pub(crate) fn left(&self) -> f64 {
+        self.flops - self.charge()
+    }
+
+    /// As in `less 1.2e12 (scoring 1.0e12, teacher 2e11)`.
+    fn terms(&self) -> String {
+        let term = |(charge, flops): (&Charge, &f64)| format!("{} {flops:.3e}", charge.name());
+        let terms: Vec<String> = self.charged.iter().map(term).collect();
+        format!("less {:.3e} ({})", self.charge(), terms.join(", "))
+    }
+}
+
+/// What a training is made from: the data, the model that it goes on from and those that teach, each with its field and
+/// reference.
+fn materials(params: &LmParams) -> Vec<(String, &str)> {
+    let mut all = vec![("data".to_owned(), params.data.as_str())];
+    if let ModelChoice::Continue(reference) = &params.model {
+        all.push(("model".to_owned(), reference.as_str()));
+    }
+    let source = params.source.as_ref().and_then(SourceParams::teacher);
+    all.extend(source.map(|teacher| ("source.teacher".to_owned(), teacher.as_str())));
+    for (i, term) in params.objective.iter().enumerate() {
+        let teacher = term.teacher().map(|teacher| (format!("objective.{i}.teacher"), teacher.as_str()));
+        let data = term.data().map(|data| (format!("objective.{i}.data"), data.as_str()));
+        all.extend(teacher.into_iter().chain(data));
+    }
+    all
+}
+
+/// The budget of a training with `match`, and what it is charged for. `unknown_cost`.
+pub(crate) fn matched(params: &LmParams, context: &Context) -> Result<Option<Matched>> {
+    let Budget {
+        match_model: Some(reference),
+        charge,
+        ..
+    } = &params.optim.budget
+    else {
+        return Ok(None);
+    };
+    let model = context.open(reference)?;
+    let mut matched = Matched {
+        flops: model.details::<ModelDetails>()?.flops,
+        ..Matched::default()
+    };
+    if !charge.is_empty() {
+        let input = |(field, reference): (String, &str)| {
+            let artifact = context.services.artifact(reference)?;
+            Ok(Input {
+                field,
+                location: artifact.location,
+            })
+        };
+        let ours: Vec<Input> = materials(params).into_iter().map(input).collect::<Result<_>>()?;
+        let made = |location: &str| context.services.made(location);
+        matched.charged = charged(charge, &ours, &model.location, made)?;
+        let (left, terms) = (matched.left(), matched.terms());
+        context.services.note(&format!(
+            "of {:.3e} FLOPs, {terms}, {left:.3e} are left for training",
+            matched.flops
+        ));
+    }
+    Ok(Some(matched))
+}
+
+/// The same as far as it can be told beforehand; nothing without `match`.
+pub(crate) fn expected(params: &LmParams, sizes: &Sizes) -> Matched {
+    let Budget {
+        match_model: Some(reference),
+        charge,
+        ..
+    } = &params.optim.budget
+    else {
+        return Matched::default();
+    };
+    let location = |reference: &str| sizes.locations.get(reference).cloned().unwrap_or_default();
+    let ours: Vec<Input> = materials(params)
+        .into_iter()
+        .map(|(field, reference)| Input {
+            field,
+            location: location(reference),
+        })
+        .collect();
+    let made = |location: &str| {
+        let made = sizes.made.get(location).cloned();
+        made.ok_or_else(|| lineage::unknown(location))
+    };
+    Matched {
+        flops: sizes.of(reference.as_str()).flops,
+        charged: charged(charge, &ours, &location(reference.as_str()), made).unwrap_or_default(),
+    }
+}
+
+/// What of `charge` stands behind `ours` and not behind the model at `theirs`.
+fn charged(
+    charge: &[Charge],
+    ours: &[Input],
+    theirs: &str,
+    mut made: impl FnMut(&str) -> Result<Made>,
+) -> Result<BTreeMap<Charge, f64>> {
+    if charge.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let theirs = made(theirs)?.inputs;
+    let (ours, theirs) = (lineage::spent(ours, &mut made)?, lineage::spent(&theirs, made)?);
+    Ok(lineage::beyond(&ours, &theirs, charge))
+}
+
+/// Steps that a budget pays for, at `blocks_a_step` blocks each; `matched` is the budget of a training with `match`.
 ///
 /// # Errors
 /// `budget_too_small` if it does not pay for one step.
@@ -52,7 +178,7 @@ pub(crate) fn steps(
     budget: &Budget,
     mean: BlockCost,
     blocks_a_step: f64,
-    matched: Option<f64>,
+    matched: Option<&Matched>,
 ) -> Result<u64> {
     if let Some(steps) = budget.steps {
         return Ok(steps);
@@ -60,12 +186,21 @@ pub(crate) fn steps(
     if let Some(tokens) = budget.tokens {
         return Ok((tokens as f64 / (mean.tokens * blocks_a_step)).ceil() as u64);
     }
-    let flops = budget.flops.or(matched).unwrap_or_default();
+    let flops = budget.flops.or(matched.map(Matched::left)).unwrap_or_default();
     let steps = (flops / (mean.flops * blocks_a_step)).round() as u64;
     if steps == 0 {
         let one = mean.flops * blocks_a_step;
-        let message = format!("the budget of {flops:.3e} FLOPs does not pay for one step of {one:.3e}");
-        return Err(Error::data("budget_too_small", message).hint("raise the budget, or lower `batch_size`"));
+        let Some(matched) = matched.filter(|matched| !matched.charged.is_empty()) else {
+            let message = format!("the budget of {flops:.3e} FLOPs does not pay for one step of {one:.3e}");
+            return Err(Error::data("budget_too_small", message).hint("raise the budget, or lower `batch_size`"));
+        };
+        let message = format!(
+            "the budget of {:.3e} FLOPs, {}, leaves nothing for a step of {one:.3e}",
+            matched.flops,
+            matched.terms()
+        );
+        let hint = "match a longer training, or charge for less: scores serve as many students as you like";
+        return Err(Error::data("budget_too_small", message).hint(hint));
     }
     Ok(steps)
 }
@@ -73,6 +208,7 @@ pub(crate) fn steps(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
 
     #[test]
     fn every_kind_of_budget_becomes_steps() {
@@ -80,52 +216,30 @@ mod tests {
             tokens: 100.0,
             flops: 1e6,
         };
-        let of = |budget: Budget, matched| steps(&budget, mean, 16.0, matched);
-        assert_eq!(
-            of(
-                Budget {
-                    steps: Some(7),
-                    ..Budget::default()
-                },
-                None
-            )
-            .unwrap(),
-            7
-        );
-        assert_eq!(
-            of(
-                Budget {
-                    tokens: Some(1601),
-                    ..Budget::default()
-                },
-                None
-            )
-            .unwrap(),
-            2
-        );
-        assert_eq!(
-            of(
-                Budget {
-                    flops: Some(3.3e7),
-                    ..Budget::default()
-                },
-                None
-            )
-            .unwrap(),
-            2
-        );
-        assert_eq!(of(Budget::default(), Some(4.8e7)).unwrap(), 3);
-        assert_eq!(
-            of(
-                Budget {
-                    flops: Some(1.0),
-                    ..Budget::default()
-                },
-                None
-            )
-            .unwrap_err()
-            .code(),
-            "budget_too_small"
-        );
+        let of = |budget: Value, matched: Option<Matched>| {
+            let budget = serde_json::from_value(budget).expect("a budget");
+            steps(&budget, mean, 16.0, matched.as_ref()).map_err(|error| (error.code(), error.to_string()))
+        };
+        assert_eq!(of(json!({ "steps": 7 }), None), Ok(7));
+        assert_eq!(of(json!({ "tokens": 1601 }), None), Ok(2));
+        assert_eq!(of(json!({ "flops": 3.3e7 }), None), Ok(2));
+        let matched = |charged: &[(Charge, f64)]| {
+            Some(Matched {
+                flops: 4.8e7,
+                charged: charged.iter().copied().collect(),
+            })
+        };
+        let like = || json!({ "match": "@student" });
+        assert_eq!(of(like(), matched(&[])), Ok(3));
+        let paid = [(Charge::Scoring, 1e7), (Charge::Teacher, 6e6)];
+        assert_eq!(of(like(), matched(&paid)), Ok(2));
+        // The other model's data were dearer.
+        assert_eq!(of(like(), matched(&[(Charge::Scoring, -1.6e7)])), Ok(4));
+        let error = of(json!({ "flops": 1.0 }), None).expect_err("too little");
+        assert_eq!(error.0, "budget_too_small");
+        let dear = [(Charge::Scoring, 1e7), (Charge::Teacher, 3.5e7)];
+        let error = of(like(), matched(&dear)).expect_err("nothing is left");
+        assert_eq!(error.0, "budget_too_small");
+        assert!(error.1.contains("(scoring 1.000e7, teacher 3.500e7)"), "{}", error.1);
     }
 }

@@ -1,6 +1,6 @@
 //! From parameters to what the loop is composed of.
 
-use super::budget::{self, BlockCost};
+use super::budget::{self, BlockCost, Matched};
 use super::params::{LmParams, OptimParams};
 use super::schedule::Schedule;
 use super::sources::{
@@ -11,7 +11,6 @@ use super::strategy::{Composition, Lesson};
 use super::teacher::TeacherModel;
 use super::terms::{Term, TermParams};
 use super::weighting::ItemWeights;
-use crate::model::ModelDetails;
 use crate::reference::{self, Ref};
 use crate::tokens::Blocks;
 use crate::{Context, Result};
@@ -23,15 +22,12 @@ pub(super) fn compose(
     params: &LmParams,
     blocks: Blocks,
     start: &Start,
+    matched: Option<&Matched>,
     context: &Context,
 ) -> Result<Composition> {
     let optim = &params.optim;
     let config = &start.config;
     let evaluation = evaluation(params, &blocks, config, context)?;
-    let matched = match &optim.budget.match_model {
-        Some(reference) => Some(context.open(reference)?.details::<ModelDetails>()?.flops),
-        None => None,
-    };
     let mean = BlockCost::mean(&blocks, config);
     let lessons = Lessons::of(params, blocks, start, context)?;
     let blocks_a_step = (optim.batch_size * optim.accumulate) as f64;

@@ -1,7 +1,7 @@
 //! `train.lm`: trains a language model.
 
 use super::adapter::train;
-use super::budget::BlockCost;
+use super::budget::{self, BlockCost};
 use super::compose::compose;
 use super::curve;
 use super::memory::peak_memory;
@@ -10,7 +10,7 @@ use super::params::{Budget, LmParams, ModelChoice};
 use super::recompute::Recompute;
 use super::start::{check_data, starting_model};
 use crate::component::{Choice, Problem, main_output};
-use crate::flops::{forward_flops, layers_flops, training_flops};
+use crate::flops::{layers_flops, training_flops};
 use crate::model::{ModelConfig, ModelDetails, save};
 use crate::tokens::Blocks;
 use crate::{Component, Context, Estimate, Kind, Output, Result, Seeding, Size, Sizes};
@@ -62,7 +62,8 @@ pub(crate) fn run(params: &LmParams, context: &Context) -> Result<()> {
         BlockCost::mean(&blocks, &start.config).tokens,
         start.config.clone(),
     );
-    let composition = compose(params, blocks, &start, context)?;
+    let matched = budget::matched(params, context)?;
+    let composition = compose(params, blocks, &start, matched.as_ref(), context)?;
     let optim = &params.optim;
     let settings = AdamWSettings {
         beta1: optim.beta1,
@@ -79,6 +80,7 @@ pub(crate) fn run(params: &LmParams, context: &Context) -> Result<()> {
         tokenizer,
         tokens_trained: start.tokens + outcome.position.tokens,
         flops: start.flops + outcome.position.flops,
+        charged: matched.map(|matched| matched.charged).unwrap_or_default(),
         steps: outcome.position.step,
         data: Some(data.as_source()),
         stopped: Some(outcome.stopped),
@@ -117,12 +119,9 @@ pub(crate) fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
         0.0
     };
     let step_tokens = width * (optim.batch_size * optim.accumulate) as f64;
-    let step_flops = training_flops(&config, width as usize) * (optim.batch_size * optim.accumulate) as f64;
-    let matched = optim
-        .budget
-        .match_model
-        .as_ref()
-        .map(|reference| sizes.of(reference.as_str()).flops);
+    let forward = sizes.convention.forward(&config, width as usize);
+    let step_flops = 3.0 * forward * (optim.batch_size * optim.accumulate) as f64;
+    let matched = budget::expected(params, sizes);
     let flops = match &optim.budget {
         Budget {
             steps: Some(steps), ..
@@ -130,7 +129,7 @@ pub(crate) fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
         Budget {
             tokens: Some(tokens), ..
         } if step_tokens > 0.0 => *tokens as f64 / step_tokens * step_flops,
-        budget => budget.flops.or(matched).unwrap_or_default(),
+        budget => budget.flops.unwrap_or_else(|| matched.left().max(0.0)),
     };
     let parameters = config.parameters() as f64;
     let element = 4.0;
@@ -154,7 +153,7 @@ pub(crate) fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
         parameters,
         vocab_size: config.vocab_size as f64,
         flops_per_token: if width > 0.0 {
-            forward_flops(&config, width as usize) / width
+            forward / width
         } else {
             0.0
         },
@@ -166,6 +165,7 @@ pub(crate) fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
         flops,
         memory: memory(params.recompute),
         recomputed: recomputed(params.recompute),
+        charged: matched.charge(),
         // A choice that would make no difference is none.
         choices: Some(choice)
             .filter(|choice| (choice.memory / memory(params.recompute) - 1.0).abs() > 0.05)

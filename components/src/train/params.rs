@@ -6,6 +6,7 @@ use super::sources::SourceParams;
 use super::terms::TermParams;
 use crate::Ref;
 use crate::component::Problem;
+use crate::lineage::Charge;
 use crate::model::ModelSpec;
 use crate::reference;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -223,6 +224,11 @@ pub struct Budget {
     /// As many FLOPs as that model's training took.
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     pub match_model: Option<Ref<reference::Model>>,
+    /// With `match`: what of the steps behind this training's data and teachers is paid from the budget as well, as far as
+    /// the matched model did not have it too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(example = serde_json::json!(["scoring", "teacher"]))]
+    pub charge: Vec<Charge>,
 }
 
 /// Measures the loss along the way.
@@ -261,6 +267,7 @@ impl LmParams {
             tokens,
             flops,
             match_model,
+            charge,
         } = &self.optim.budget;
         let given = [
             steps.is_some(),
@@ -276,6 +283,14 @@ impl LmParams {
                 hint: Some(
                     "tables of different layers merge: is another kind of budget set elsewhere?".into(),
                 ),
+            });
+        }
+        if !charge.is_empty() && match_model.is_none() {
+            problems.push(Problem {
+                field: "optim.budget.charge".into(),
+                code: "conflicting_fields",
+                message: "`charge` has no effect without `match`".into(),
+                hint: Some("match = \"@student\"".into()),
             });
         }
         if self.early_stopping.is_some() && self.eval.is_none() {

@@ -6,6 +6,7 @@ use super::{print, spec_options};
 use crate::spec::Options;
 use crate::sweep::Overview;
 use crate::{Exit, device, plan};
+use lyceum_components::flops::Convention;
 use std::path::PathBuf;
 
 /// Shows what would run, what is cached, which field made a step new, and what it would cost.
@@ -21,9 +22,23 @@ pub(crate) struct Arguments {
     /// Plans every point of the sweep; steps that points share count once.
     #[arg(long)]
     sweep: bool,
+    /// How the FLOPs of what is new are counted.
+    #[arg(long, value_enum, default_value_t, conflicts_with = "sweep")]
+    flops: Flops,
     /// How the plan is written.
     #[arg(long, value_enum, default_value_t)]
     format: PlanFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+enum Flops {
+    /// Every matrix product, causal attention at half.
+    #[default]
+    #[value(name = "products")]
+    Products,
+    /// As papers count: six a parameter and token of training, two of a forward pass.
+    #[value(name = "6N")]
+    SixN,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -53,7 +68,11 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
         Err(_) => ("cpu".to_owned(), String::new()),
     };
     let store = open_store(&resolved);
-    let mut planner = plan::Planner::new(&store);
+    let convention = match arguments.flops {
+        Flops::Products => Convention::Products,
+        Flops::SixN => Convention::Parameters,
+    };
+    let mut planner = plan::Planner::new(&store).counting(convention);
     let planned = match planner.plan(&resolved, arguments.assume) {
         Ok(planned) => planned,
         Err(error) => {
@@ -69,6 +88,8 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
     });
     match plan::check_space(&planned, store.home()) {
         Ok(()) => printed,
+        // Planned for another machine, perhaps: the plan itself tells the disk it takes.
+        Err(_) if arguments.assume => printed,
         Err(error) => {
             show_error("", &error);
             Exit::Failed

@@ -4,6 +4,7 @@ use super::progress;
 use crate::plan::Planned;
 use crate::store::{Cost, Store};
 use crate::tensorboard::Events;
+use lyceum_components::lineage::Made;
 use lyceum_components::train::Point;
 use lyceum_components::{Artifact, Bar, Error, FilePath, FolderPath, Result, Services};
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,11 @@ impl Services for StepServices {
 
     fn artifact_at(&self, location: &str) -> Result<Artifact> {
         self.store.open(location, location)
+    }
+
+    fn made(&self, location: &str) -> Result<Made> {
+        let manifest = self.store.manifest_at(location)?;
+        Ok(manifest.made())
     }
 
     fn file(&self, path: &FilePath) -> Result<PathBuf> {

@@ -18,7 +18,7 @@ pub(super) fn estimate(
     let estimate = known.unwrap_or_else(|| anew(step, key, cached, store, sizes));
     for (name, size) in &estimate.outputs {
         let dot = if name.is_empty() { "" } else { "." };
-        sizes.0.insert(format!("@{}{dot}{name}", step.id), *size);
+        sizes.sizes.insert(format!("@{}{dot}{name}", step.id), *size);
     }
     estimate
 }
@@ -35,7 +35,7 @@ fn anew(step: &Step, key: &str, cached: Option<&Manifest>, store: &Store, sizes:
             bytes,
             ..Size::default()
         };
-        sizes.0.insert(written.to_owned(), size);
+        sizes.sizes.insert(written.to_owned(), size);
     }
     let mut estimate = (step.component.estimate)(&step.params, sizes).unwrap_or_default();
     for output in &step.outputs {

@@ -7,6 +7,8 @@ use super::why::why;
 use crate::execute::{RunRecord, runs};
 use crate::spec::{Resolved, Step};
 use crate::store::{FileHashes, Manifest, Store, key};
+use lyceum_components::flops::Convention;
+use lyceum_components::lineage::Made;
 use lyceum_components::{Estimate, Sizes};
 use serde_json::Value;
 use std::cell::OnceCell;
@@ -29,6 +31,7 @@ pub struct Planner<'a> {
     /// By component and key, with the parameters they are of: some of those are no part of the key, but of the costs.
     estimates: BTreeMap<(&'static str, String), (Value, Estimate)>,
     explain: bool,
+    convention: Convention,
 }
 
 impl<'a> Planner<'a> {
@@ -42,6 +45,7 @@ impl<'a> Planner<'a> {
             recent: OnceCell::new(),
             estimates: BTreeMap::new(),
             explain: true,
+            convention: Convention::default(),
         }
     }
 
@@ -54,6 +58,12 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// The same with FLOPs of what is new counted by another convention.
+    #[must_use]
+    pub fn counting(self, convention: Convention) -> Self {
+        Self { convention, ..self }
+    }
+
     /// The last runs, latest first.
     pub fn recent(&self) -> &[RunRecord] {
         self.recent.get_or_init(|| runs::last(self.store.home(), RECENT))
@@ -64,12 +74,14 @@ impl<'a> Planner<'a> {
     /// # Errors
     /// The file that cannot be read.
     pub fn plan(&mut self, resolved: &Resolved, assume: bool) -> Result<Plan, PlanError> {
-        let mut locations: BTreeMap<String, String> = BTreeMap::new();
         let mut new_inputs: BTreeSet<String> = BTreeSet::new();
-        let mut sizes = Sizes::default();
+        let mut sizes = Sizes {
+            convention: self.convention,
+            ..Sizes::default()
+        };
         let mut steps = Vec::new();
         for step in &resolved.steps {
-            let request = request(step, &locations, &mut self.hashes, assume)
+            let request = request(step, &sizes.locations, &mut self.hashes, assume)
                 .map_err(|(path, source)| PlanError::File { path, source })?;
             let key = key(&request);
             let name = step.component.name;
@@ -87,6 +99,10 @@ impl<'a> Planner<'a> {
             let known = known.map(|(_, estimate)| estimate.clone());
             let again = known.is_some();
             let estimate = estimate(step, &key, cached.as_ref(), self.store, &mut sizes, known);
+            let made = match &cached {
+                Some(manifest) => manifest.made(),
+                None => Made::new(name, &request["params"], estimate.flops),
+            };
             if !again {
                 let of = (step.params.clone(), estimate.clone());
                 self.estimates.insert((name, key.clone()), of);
@@ -97,12 +113,14 @@ impl<'a> Planner<'a> {
                 if cached.is_none() {
                     new_inputs.insert(text.clone());
                 }
-                locations.insert(text, Store::location(name, &key, &output.name));
+                let location = Store::location(name, &key, &output.name);
+                sizes.made.insert(location.clone(), made.clone());
+                sizes.locations.insert(text, location);
             }
             let inputs = step
                 .references
                 .iter()
-                .filter_map(|r| locations.get(&r.text).cloned())
+                .filter_map(|r| sizes.locations.get(&r.text).cloned())
                 .collect();
             steps.push(Planned {
                 step: step.clone(),

@@ -29,7 +29,11 @@ pub fn to_text(plan: &Plan, device_class: &str, rates: &Rates) -> String {
         let flops = planned.estimate.flops;
         let cost = if planned.cached.is_none() && flops > 0.0 {
             let seconds = seconds(planned, rates).0;
-            format!("  {} FLOPs, about {}", number(flops), duration(seconds))
+            let charged = match planned.estimate.charged {
+                0.0 => String::new(),
+                charged => format!(", {} FLOPs charged", number(charged)),
+            };
+            format!("  {} FLOPs, about {}{charged}", number(flops), duration(seconds))
         } else {
             String::new()
         };
@@ -125,6 +129,7 @@ pub fn to_json(plan: &Plan, device_class: &str, rates: &Rates) -> Value {
             "shards": planned.step.shards,
             "flops": estimate.flops,
             "recomputed_flops": estimate.recomputed,
+            "charged_flops": estimate.charged,
             "seconds": seconds,
             "seconds_from_measured_rate": measured,
             "memory_bytes": estimate.memory,

@@ -235,6 +235,16 @@ fn models(data: &RunData) -> Vec<Value> {
                 .and_then(Value::as_f64)
                 .unwrap_or_default()
         };
+        let charged = curve.details.get("charged").and_then(Value::as_object);
+        let charged: f64 = charged
+            .into_iter()
+            .flat_map(|by| by.values())
+            .filter_map(Value::as_f64)
+            .sum();
+        let flops = match charged {
+            0.0 => number(get("flops")),
+            charged => format!("{} + {} charged", number(get("flops")), number(charged)),
+        };
         let last = |split: &str| {
             let points = curve.points.get(&(split.to_owned(), "loss".to_owned()));
             points
@@ -246,7 +256,7 @@ fn models(data: &RunData) -> Vec<Value> {
             "parameters": number(get("parameters")),
             "steps": get("steps") as u64,
             "tokens": number(get("tokens_trained")),
-            "flops": number(get("flops")),
+            "flops": flops,
             "train": last("train"),
             "valid": last("valid"),
         })

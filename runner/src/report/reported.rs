@@ -15,7 +15,10 @@ pub(super) struct Figure {
 }
 
 /// The sheets there are figures of.
-const SHEETS: [(&str, &str); 1] = [("miniplm", include_str!("../../../reports/reported/miniplm.csv"))];
+const SHEETS: [(&str, &str); 2] = [
+    ("miniplm", include_str!("../../../reports/reported/miniplm.csv")),
+    ("pds", include_str!("../../../reports/reported/pds.csv")),
+];
 
 /// The figures reported by a paper; empty for one that is not known.
 pub(super) fn figures(paper: &str) -> Vec<Figure> {
@@ -57,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_main_figures_of_miniplm_are_there_and_only_checked_ones() {
+    fn the_main_figures_are_there_and_only_checked_ones() {
         let figures = figures("miniplm");
         let find = |method: &str, model: &str| {
             let wanted = |f: &&Figure| f.method == method && f.model == model && f.dataset == "average-9";
@@ -65,9 +68,11 @@ mod tests {
         };
         assert_eq!(find("Pre-Train w/o KD", "Qwen-200M"), Some(39.9));
         assert_eq!(find("MiniPLM", "Qwen-200M"), Some(41.3));
-        for line in SHEETS[0].1.lines().skip(1) {
+        for line in SHEETS.iter().flat_map(|(_, text)| text.lines().skip(1)) {
             assert!(line.ends_with(",paper-text") || line.ends_with(",repo"), "{line}");
         }
+        let saved = super::figures("pds");
+        assert_eq!(saved.iter().map(|figure| figure.value).collect::<Vec<_>>(), [1.8, 2.0]);
         assert!(super::figures("unknown").is_empty());
     }
 }

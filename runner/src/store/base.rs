@@ -16,6 +16,12 @@ pub fn home(root: &Path) -> PathBuf {
     }
 }
 
+/// Component, key and output of a location.
+fn parts(location: &str) -> [&str; 3] {
+    let mut parts = location.splitn(3, '/');
+    std::array::from_fn(|_| parts.next().unwrap_or_default())
+}
+
 /// The store of one home folder. Nothing is created before it is needed.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -69,25 +75,27 @@ impl Store {
         Manifest::refuse_newer(&self.folder(component, key))
     }
 
-    /// Opens the artifact at a location, under the name that the experiment has for it.
-    pub fn open(&self, location: &str, label: &str) -> Result<Artifact> {
-        let mut parts = location.splitn(3, '/');
-        let (component, key, output) = (
-            parts.next().unwrap_or_default(),
-            parts.next().unwrap_or_default(),
-            parts.next().unwrap_or_default(),
-        );
+    /// The manifest of the artifact at a location. `missing_artifact`.
+    pub fn manifest_at(&self, location: &str) -> Result<Manifest> {
+        let [component, key, output] = parts(location);
         // Locations are also read from artifacts' headers: nothing outside the store may be named.
         let plain = [component, key, output]
             .iter()
             .all(|part| !part.starts_with('.') && !part.contains(['/', '\\']));
-        if !plain || self.find(component, key).is_none() {
-            return Err(Error::data(
+        let manifest = plain.then(|| self.find(component, key)).flatten();
+        manifest.ok_or_else(|| {
+            Error::data(
                 "missing_artifact",
                 format!("the artifact `{location}` is not in the store, or not whole"),
             )
-            .hint("run again: what is missing is made anew"));
-        }
+            .hint("run again: what is missing is made anew")
+        })
+    }
+
+    /// Opens the artifact at a location, under the name that the experiment has for it.
+    pub fn open(&self, location: &str, label: &str) -> Result<Artifact> {
+        self.manifest_at(location)?;
+        let [component, key, output] = parts(location);
         let folder = self.folder(component, key).join(output);
         let real = |path: &Path| path.canonicalize().map_err(Error::io("cannot read", path));
         if !real(&folder)?.starts_with(real(&self.path())?) {

@@ -1,6 +1,7 @@
 //! The manifest of an artifact: what was asked, by what it was made, and every file with its size and hash.
 
 use lyceum_components::format::newer_format;
+use lyceum_components::lineage::Made;
 use lyceum_components::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -101,6 +102,11 @@ impl Manifest {
                     .is_ok_and(|about| about.is_file() && about.len() == file.bytes)
         };
         self.format == FORMAT && self.files.iter().all(same)
+    }
+
+    /// How the artifact was made.
+    pub fn made(&self) -> Made {
+        Made::new(&self.component, &self.request["params"], self.cost.flops)
     }
 
     /// Bytes on disk.

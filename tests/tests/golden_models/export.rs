@@ -52,6 +52,7 @@ fn details(config: &ModelConfig, decoder: &Decoder) -> ModelDetails {
         tokenizer: String::new(),
         tokens_trained: 0,
         flops: 0.0,
+        charged: [].into(),
         steps: 0,
         data: None,
         stopped: None,

@@ -3,7 +3,7 @@
 use super::labels::{accuracy_and_f1, highest};
 use super::scorer::ScorerModel;
 use super::train::ScorerParams;
-use crate::flops::training_flops;
+use crate::flops::layers_flops;
 use crate::metrics::spearman;
 use crate::model::{Flat, ModelConfig, read_tensors, write_flat};
 use crate::score::common::commit;
@@ -147,7 +147,7 @@ impl Fit<'_> {
     pub(super) fn cost(&self, config: &ModelConfig) -> (u64, f64) {
         let lengths = || self.lessons.texts[self.lessons.valid..].iter().map(Vec::len);
         let epochs = self.params.epochs;
-        let flops: f64 = lengths().map(|length| training_flops(config, length)).sum();
+        let flops: f64 = lengths().map(|length| 3.0 * layers_flops(config, length)).sum();
         ((lengths().sum::<usize>() * epochs) as u64, flops * epochs as f64)
     }
 

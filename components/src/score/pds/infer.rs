@@ -3,7 +3,7 @@
 use super::scorer::ScorerModel;
 use crate::artifact::Item;
 use crate::component::{Component, Estimate, Output, Sharding, Sizes, main_output};
-use crate::flops::forward_flops;
+use crate::flops::layers_flops;
 use crate::model::ModelDetails;
 use crate::reference::{self, Ref};
 use crate::score::common;
@@ -89,7 +89,7 @@ scorer = "@scorer"
         let lengths: Vec<usize> = own.iter().map(|&position| work.text(position).len()).collect();
         let flops = lengths
             .iter()
-            .map(|&length| forward_flops(&loaded.config, length));
+            .map(|&length| layers_flops(&loaded.config, length));
         context
             .services
             .cost(lengths.iter().sum::<usize>() as u64, flops.sum());

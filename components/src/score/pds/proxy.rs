@@ -71,6 +71,7 @@ optim = { lr = 0.1, batch_size = 16 }
             items: params.proxy as f64,
             tokens: drawn,
             bytes: params.proxy as f64 * 16.0,
+            vocab_size: data.vocab_size,
             ..Size::default()
         };
         let flops = models

@@ -53,6 +53,7 @@ fn publish_model(bench: &Bench, step: &str, tokenizer: &str) {
         tokenizer: tokenizer.to_owned(),
         tokens_trained: 0,
         flops: 0.0,
+        charged: [].into(),
         steps: 0,
         data: None,
         stopped: None,
@@ -185,14 +186,14 @@ fn costs_are_what_was_read() {
         tokens,
         ..crate::Size::default()
     };
-    sizes.0.insert("@tokens".to_owned(), size(60.0, 360.0));
-    sizes.0.insert("@clean".to_owned(), size(8.0, 48.0));
+    sizes.sizes.insert("@tokens".to_owned(), size(60.0, 360.0));
+    sizes.sizes.insert("@clean".to_owned(), size(8.0, 48.0));
     let model = crate::Size {
         flops_per_token: width / 6.0,
         parameters: 1e6,
         ..crate::Size::default()
     };
-    sizes.0.insert("@model".to_owned(), model);
+    sizes.sizes.insert("@model".to_owned(), model);
     let params: ProxyParams = serde_json::from_value(params(json!({}))).expect("parameters");
     let estimate = PdsProxy::estimate(&params, &sizes);
     assert!(
@@ -307,10 +308,14 @@ fn planted(bench: &Bench, step: &str, score: impl Fn(u64) -> f64) {
     bench.publish(step);
 }
 
+/// The shape of a scorer's trunk.
+const TRUNK: &str = r#"{ "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 8 }"#;
+
 fn lesson(more: Value) -> Value {
+    let trunk: Value = serde_json::from_str(TRUNK).expect("JSON");
     let mut params = json!({
         "scores": "@proxy",
-        "model": { "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 8 },
+        "model": trunk,
         "valid": 0.25,
         "epochs": 20,
         "lr": 0.02,
@@ -336,6 +341,13 @@ fn a_scorer_learns_what_is_planted_and_scores_what_it_has_not_seen() {
     bench
         .run::<TrainScorer>("scorer", lesson(json!({})))
         .expect("learns");
+    // Twenty epochs over thirty of the forty blocks, through layers alone: a scorer has no output head.
+    let trunk: ModelSpec = serde_json::from_str(TRUNK).expect("a shape");
+    let config = trunk.config(20);
+    let learnt = |ids: &Vec<u32>| 3.0 * crate::flops::layers_flops(&config, ids.len().min(8));
+    let expected = 20.0 * blocks[10..40].iter().map(learnt).sum::<f64>();
+    let flops = bench.cost().1;
+    assert!((flops / expected - 1.0).abs() < 1e-12, "{flops} {expected}");
     let notes = bench.notes();
     assert!(notes[0].starts_with("validation: Spearman 0."), "{notes:?}");
     assert_eq!(notes.len(), 1, "{notes:?}");
@@ -417,6 +429,17 @@ fn mistakes_of_scorers_have_their_codes() {
     assert_eq!(code(lesson(json!({ "valid": 0.01 }))), "too_few_scores");
     publish_model(&bench, "foreign", "another tokenizer");
     assert_eq!(code(lesson(json!({ "model": "@foreign" }))), "tokenizer_mismatch");
+    let strangers = Scores {
+        item: crate::artifact::Item::Block,
+        primary: "score".to_owned(),
+        precision: Precision::F32,
+        index: (50..70).collect(),
+        columns: vec![("score".to_owned(), (0..20).map(f64::from).collect())],
+    };
+    let source = bench.publish("tokens").as_source();
+    strangers.write(&bench.at("strangers"), source).expect("writes");
+    bench.publish("strangers");
+    assert_eq!(code(lesson(json!({ "scores": "@strangers" }))), "label_count_mismatch");
     let pool = bench.publish("pool");
     bench.scores("documents", &pool, &[1.0]);
     assert!(matches!(

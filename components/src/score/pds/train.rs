@@ -6,7 +6,6 @@ use super::labels::z_scores;
 use super::scorer::{About, ScorerModel};
 use crate::artifact::{Item, Scores};
 use crate::component::{Component, Estimate, Output, Problem, Seeding, Size, Sizes, main_output};
-use crate::flops::forward_flops;
 use crate::model::{self, Decoder, ModelConfig, ModelDetails, Stopped};
 use crate::reference::{self, Ref};
 use crate::table::{frame, write_parquet};
@@ -135,6 +134,7 @@ fn clip_norm() -> f64 {
 impl Component for TrainScorer {
     type Params = ScorerParams;
     const NAME: &'static str = "train.scorer";
+    const VERSION: u32 = 2;
     const SUMMARY: &'static str = "teaches a decoder with a head the scores of a few blocks";
     const PAPER: Option<&'static str> = Some("pds");
     const SEEDING: Seeding = Seeding::Experiment;
@@ -162,12 +162,11 @@ batch_size = 32
         let width = scores.tokens / scores.items.max(1.0);
         let mut model = match &params.model {
             ModelChoice::Continue(model) => sizes.of(model.as_str()),
-            // The vocabulary is not known from scores; a trunk's cost hardly depends on it.
             ModelChoice::Fresh(spec) => {
-                let config = spec.config(1);
+                let config = spec.config((scores.vocab_size as usize).max(1));
                 Size {
                     parameters: config.parameters() as f64,
-                    flops_per_token: forward_flops(&config, width as usize) / width.max(1.0),
+                    flops_per_token: sizes.convention.trunk(&config, width as usize) / width.max(1.0),
                     ..Size::default()
                 }
             }
@@ -223,6 +222,7 @@ batch_size = 32
             tokenizer: blocks.details().tokenizer.clone(),
             tokens_trained: start.tokens + tokens,
             flops: start.flops + flops,
+            charged: [].into(),
             steps: steps as u64,
             data: Some(source),
             stopped: Some(Stopped::Budget),

@@ -170,6 +170,15 @@ fn epoch() -> Refresh {
 }
 
 impl SourceParams {
+    /// The teacher it asks, if it asks one.
+    pub(crate) fn teacher(&self) -> Option<&Ref<reference::Model>> {
+        match self {
+            Self::Rollouts(rollouts) => rollouts.teacher.as_ref(),
+            Self::Responses(responses) => Some(&responses.teacher),
+            Self::Preferences(preferences) => Some(&preferences.teacher),
+        }
+    }
+
     /// Mistakes that a schema cannot express, in the table called `field`, for batches of `batch_size` rows.
     pub(crate) fn problems(&self, field: &str, batch_size: usize) -> Vec<Problem> {
         let mut problems = Vec::new();

@@ -117,6 +117,15 @@ impl TermParams {
         }
     }
 
+    /// The teacher it asks, if it asks one.
+    pub(crate) fn teacher(&self) -> Option<&Ref<reference::Model>> {
+        match self {
+            Self::CrossEntropy(_) => None,
+            Self::PolicyGradient(term) => Some(&term.teacher),
+            _ => Some(&self.as_divergence()?.1.teacher),
+        }
+    }
+
     /// The tokens of its own, if it has any.
     pub(crate) fn data(&self) -> Option<&Ref<reference::Blocks>> {
         match self {

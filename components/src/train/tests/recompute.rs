@@ -72,7 +72,10 @@ fn an_estimate_tells_both_ways() {
         vocab_size: 500.0,
         ..Size::default()
     };
-    let sizes = Sizes([("@tokens".to_owned(), data)].into());
+    let sizes = Sizes {
+        sizes: [("@tokens".to_owned(), data)].into(),
+        ..Sizes::default()
+    };
     let of = |recompute: &str| {
         let deep = super::model(json!({ "num_hidden_layers": 8 }));
         let more = json!({ "model": deep, "recompute": recompute, "optim": { "batch_size": 8 } });
