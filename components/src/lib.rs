@@ -19,6 +19,7 @@ pub mod format;
 pub mod inference;
 mod labels;
 pub mod machine;
+pub mod pair_template;
 pub mod random;
 pub mod reference;
 pub mod registry;
