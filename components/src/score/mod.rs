@@ -45,5 +45,5 @@ pub use random::Random;
 pub use rho_loss::RhoLoss;
 
 pub(crate) use common::batch_size;
-pub(crate) use nll::Work;
+pub(crate) use nll::{Work, check_model};
 pub(crate) use parts::Part;
