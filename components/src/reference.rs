@@ -30,6 +30,12 @@ macro_rules! accepts {
 accepts! {
     /// Documents, or a selection of documents.
     Documents => [Corpus, Selection];
+    /// What models can be asked with: instruction pairs, tokens whose blocks begin with a prompt, documents, or a selection.
+    Prompts => [Pairs, Tokens, Corpus, Selection];
+    /// Instruction pairs, or tokens whose blocks begin with a prompt, or a selection of those.
+    Pairwise => [Pairs, Tokens, Selection];
+    /// Documents or instruction pairs, or a selection of documents.
+    Texts => [Corpus, Pairs, Selection];
     /// Instruction pairs.
     Pairs => [Pairs];
     /// A tokenizer, or a model, of which the tokenizer is taken.
@@ -44,6 +50,8 @@ accepts! {
     Selection => [Selection];
     /// A model.
     Model => [Model];
+    /// A model, or what one said of every token of given text.
+    Teaching => [Model, TeacherCache];
     /// A teacher's cached distributions.
     TeacherCache => [TeacherCache];
 }
@@ -57,6 +65,11 @@ pub struct Ref<A>(String, PhantomData<A>);
 pub struct Refs<A>(Vec<String>, PhantomData<A>);
 
 impl<A> Ref<A> {
+    /// The same where other kinds are accepted too.
+    pub(crate) fn widened<B>(&self) -> Ref<B> {
+        Ref(self.0.clone(), PhantomData)
+    }
+
     /// The reference as written, with its `@`.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -10,6 +10,8 @@ mod pack;
 #[cfg(test)]
 mod pack_tests;
 mod packer;
+mod pair_encoder;
+mod pairs;
 mod shard_writer;
 mod shards;
 
@@ -20,3 +22,4 @@ pub use export::{Export, ExportParams, ShardsDetails};
 pub use import::{Import, ImportParams};
 pub use pack::{Pack, PackParams};
 pub use packer::{Ends, Packed, Packer, Rules};
+pub use pairs::{OnJoined, Pairs, PairsParams};
