@@ -10,9 +10,9 @@ pub mod policy_gradient;
 pub mod preference;
 mod teacher_cache;
 
+pub use likelihoods::{Beside, OfLikelihoods, of_likelihoods, of_likelihoods_beside};
 pub use methods::{
     Corpus, DivergenceChoice, Gkd, GkdParams, MiniLlm, MiniLlmParams, SeqKd, SeqKdParams, Sft, SftParams,
     WordKd, WordKdParams,
 };
-pub use likelihoods::{OfLikelihoods, of_likelihoods};
 pub use teacher_cache::{CacheParams, CachedTeacher, Tail, TeacherCache, cache_problems};
