@@ -20,6 +20,7 @@ pub mod inference;
 mod labels;
 pub mod lineage;
 pub mod machine;
+pub mod pair_template;
 pub mod random;
 pub mod reference;
 pub mod registry;

@@ -30,6 +30,10 @@ macro_rules! accepts {
 accepts! {
     /// Documents, or a selection of documents.
     Documents => [Corpus, Selection];
+    /// What models can be asked with: instruction pairs, tokens whose blocks begin with a prompt, documents, or a selection.
+    Prompts => [Pairs, Tokens, Corpus, Selection];
+    /// Documents or instruction pairs, or a selection of documents.
+    Texts => [Corpus, Pairs, Selection];
     /// Instruction pairs.
     Pairs => [Pairs];
     /// A tokenizer, or a model, of which the tokenizer is taken.

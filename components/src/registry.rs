@@ -17,6 +17,7 @@ pub const COMPONENTS: &[Descriptor] = &[
     Descriptor::of::<tokenizer::Train>(),
     Descriptor::of::<tokenizer::Load>(),
     Descriptor::of::<tokens::Pack>(),
+    Descriptor::of::<tokens::Pairs>(),
     Descriptor::of::<tokens::Import>(),
     Descriptor::of::<tokens::Export>(),
     Descriptor::of::<model::Load>(),

@@ -55,6 +55,11 @@ impl Template {
         Ok(template)
     }
 
+    /// What it was read from.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     /// The text for `values`, an object. `bad_template`: it asks for a value that is not there, takes too long, writes too
     /// much, or calls `raise_exception`.
     pub fn render(&self, values: &Value) -> Result<String> {

@@ -143,6 +143,7 @@ impl Bench {
             tokenizer: "a tokenizer".to_owned(),
             corpus: Some(corpus.as_source()),
             template: None,
+            pairs: None,
         };
         writer.finish(b"{}", &details).expect("writes");
         self.publish(location)

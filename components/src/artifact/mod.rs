@@ -32,7 +32,7 @@ pub use table::{Place, Table, read_histogram, read_instances, read_table};
 pub use teacher_cache::{CacheRow, CacheType, TeacherCache, TeacherCacheDetails};
 pub use token_scores::TokenScores;
 pub use tokenizer::{TokenizerDetails, read_tokenizer, write_tokenizer};
-pub use tokens::{Boundary, Segment, TokenType, TokensDetails, TokensWriter};
+pub use tokens::{Boundary, PairCounts, Segment, TokenType, TokensDetails, TokensWriter};
 pub use view::View;
 
 pub(crate) use corpus::FILE as DOCUMENTS_FILE;

@@ -102,6 +102,21 @@ pub struct TokensDetails {
     /// Fingerprint of the template that instruction pairs were written by; then every block begins with a prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
+    /// Instruction pairs that are not there as they were, by why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pairs: Option<PairCounts>,
+}
+
+/// Instruction pairs that were left out or cut when blocks were made of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PairCounts {
+    /// Left out: the prompt was too long.
+    pub long_prompts: u64,
+    /// There without their ends: the answers were too long.
+    pub cut_responses: u64,
+    /// Left out: the tokenizer joins the prompt's end and the answer's beginning.
+    pub joined: u64,
 }
 
 /// A document's part of a block.

@@ -3,11 +3,12 @@
 mod auc;
 mod generation;
 mod lm_loss;
+mod questions;
 mod selection;
 mod tasks;
 
 pub use auc::auc;
-pub use generation::Generation;
+pub use generation::{Generation, Metric};
 pub use lm_loss::LmLoss;
 pub use selection::SelectionQuality;
 pub use tasks::Tasks;

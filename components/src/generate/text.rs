@@ -228,12 +228,14 @@ fn read_prompts(
         let (row, document) = document?;
         let named = |error: Error| error.at(format!("document {row}"));
         let mut text = template.render(&values(&document, columns)).map_err(named)?;
-        if let Some(chat) = &chat {
-            text = chat.render(&[Message::user(text)]).map_err(named)?;
-        }
-        let ids = model
-            .encode(&text, params.add_special_tokens && !params.chat)
-            .map_err(named)?;
+        let ids = match &chat {
+            Some(chat) => {
+                text = chat.render(&[Message::user(text)]).map_err(named)?;
+                model.encode_marked(&text)
+            }
+            None => model.encode(&text, params.add_special_tokens),
+        };
+        let ids = ids.map_err(named)?;
         texts.push(text);
         prompts.push(Prompt { row, ids });
     }

@@ -6,6 +6,7 @@ use crate::template::Template;
 use crate::{Error, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// One message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -40,7 +41,14 @@ impl Chat {
     /// # Errors
     /// `no_chat_template`; `bad_template`, `bad_config`, `invalid_utf8`.
     pub fn of(model: &LanguageModel) -> Result<Self> {
-        let folder = model.folder();
+        Self::of_folder(model.folder())
+    }
+
+    /// The same of the model in `folder`.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn of_folder(folder: &Path) -> Result<Self> {
         let config = companion(folder, "tokenizer_config.json")?.unwrap_or_default();
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let named = |name: &str| {
@@ -53,7 +61,7 @@ impl Chat {
         let source = source.ok_or_else(|| {
             Error::data("no_chat_template", "the model has no chat template")
                 .in_file(folder)
-                .hint("write the whole prompt in `template`, and leave out `chat`")
+                .hint("write the whole prompt in a template of your own instead")
         })?;
         let specials = ["bos_token", "eos_token", "unk_token", "pad_token"].map(|name| {
             let token = &config[name];
@@ -64,6 +72,16 @@ impl Chat {
             template: Template::parse(&source).map_err(|error| error.in_file(folder))?,
             specials: specials.into_iter().collect(),
         })
+    }
+
+    /// BLAKE3 of what texts follow from besides messages, in hex.
+    pub fn fingerprint(&self) -> String {
+        let specials = serde_json::to_vec(&self.specials).expect("special tokens are plain text");
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.template.source().as_bytes());
+        hasher.update(&[0]);
+        hasher.update(&specials);
+        hasher.finalize().to_hex().to_string()
     }
 
     /// The text of `messages`, ready for the assistant's answer. It has its special tokens, so none are to be added when it

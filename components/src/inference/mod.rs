@@ -1,6 +1,7 @@
 //! What can be asked of any model: to go on with a text, to score it, to embed it.
 
 mod chat;
+mod divergence;
 mod embed;
 mod generate;
 mod model;
@@ -17,6 +18,7 @@ pub(crate) mod windows;
 mod writing;
 
 pub use chat::{Chat, Message};
+pub(crate) use divergence::{Compared, divergences};
 pub use embed::{Pooling, embed};
 pub use generate::{Alone, Finish, Generated, Generator, Prompt};
 pub use model::LanguageModel;

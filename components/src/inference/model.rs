@@ -2,10 +2,12 @@
 
 use crate::model::folder::{self, special_ids};
 use crate::model::{self, Loaded};
+use crate::tokenizer::{encode, with_marks};
 use crate::untrusted::quiet;
 use crate::{Artifact, Error, Precision, Result};
 use burn::tensor::Device;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use tokenizers::Tokenizer;
 
 /// A model and its tokenizer, ready to be asked.
@@ -15,6 +17,8 @@ pub struct LanguageModel {
     pub loaded: Loaded,
     folder: PathBuf,
     tokenizer: Tokenizer,
+    /// The same, but for texts in which special tokens are written out.
+    marked: OnceLock<Tokenizer>,
     ends: Vec<u32>,
     bos: Option<u32>,
     device: Device,
@@ -56,6 +60,7 @@ impl LanguageModel {
             loaded,
             folder: folder.to_path_buf(),
             tokenizer,
+            marked: OnceLock::new(),
             ends,
             bos,
             device: device.clone(),
@@ -74,16 +79,24 @@ impl LanguageModel {
     /// # Errors
     /// `cannot_encode`; `vocab_mismatch`: an id that the model has no row for.
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>> {
-        let encoding = quiet(|| self.tokenizer.encode_fast(text, special).ok()).flatten();
-        let encoding = encoding.ok_or_else(|| {
-            Error::data("cannot_encode", "the tokenizer failed on a text")
-                .in_file(&self.folder)
-                .hint("look at the patterns of its `pre_tokenizer`, or take another tokenizer")
-        })?;
-        let ids = encoding.get_ids();
+        self.known(encode(&self.tokenizer, text, special))
+    }
+
+    /// The ids of a text in which special tokens are written out, as [`Chat`](super::Chat) gives it.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_marked(&self, text: &str) -> Result<Vec<u32>> {
+        let marked = self.marked.get_or_init(|| with_marks(&self.tokenizer));
+        self.known(encode(marked, text, false))
+    }
+
+    /// Refuses ids that the model has no row for.
+    fn known(&self, ids: Result<Vec<u32>>) -> Result<Vec<u32>> {
+        let ids = ids.map_err(|error| error.in_file(&self.folder))?;
         let rows = self.loaded.config.vocab_size;
         match ids.iter().find(|&&id| id as usize >= rows) {
-            None => Ok(ids.to_vec()),
+            None => Ok(ids),
             Some(id) => {
                 let message = format!("the tokenizer gives the id {id}; the model knows {rows} tokens");
                 Err(Error::data("vocab_mismatch", message).in_file(&self.folder))

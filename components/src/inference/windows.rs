@@ -129,7 +129,8 @@ pub(crate) fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     data.try_into_vec::<f64>().expect("cast to f64 above")
 }
 
-fn split<T>(mut values: impl Iterator<Item = T>, counts: &[usize]) -> Vec<Vec<T>> {
+/// Cuts values that follow each other into lists of these lengths.
+pub(crate) fn split<T>(mut values: impl Iterator<Item = T>, counts: &[usize]) -> Vec<Vec<T>> {
     let take = |&count: &usize| values.by_ref().take(count).collect();
     counts.iter().map(take).collect()
 }

@@ -4,6 +4,7 @@ use crate::artifact::{TOKENIZER_FILE, TokenizerDetails, parse_tokenizer, read_js
 use crate::model::folder;
 use crate::untrusted::quiet;
 use crate::{Artifact, Error, Kind, Result};
+use std::sync::OnceLock;
 use tokenizers::Tokenizer;
 
 /// A tokenizer and what its header says.
@@ -13,6 +14,8 @@ pub struct Encoder {
     details: TokenizerDetails,
     fingerprint: String,
     json: Vec<u8>,
+    /// The same, but for texts in which special tokens are written out.
+    marked: OnceLock<Tokenizer>,
 }
 
 impl Encoder {
@@ -37,6 +40,7 @@ impl Encoder {
             details,
             fingerprint: artifact.header.fingerprint.clone(),
             json,
+            marked: OnceLock::new(),
         })
     }
 
@@ -64,6 +68,7 @@ impl Encoder {
             fingerprint: blake3::hash(&json).to_hex().to_string(),
             tokenizer,
             json,
+            marked: OnceLock::new(),
         })
     }
 
@@ -84,16 +89,17 @@ impl Encoder {
 
     /// The ids of `text` without any special token. `cannot_encode`.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        // Patterns that go back and forth too long make the library panic rather than fail.
-        let failed = |e: &dyn std::fmt::Display| {
-            Error::data("cannot_encode", format!("the tokenizer failed: {e}"))
-                .hint("look at the patterns of its `pre_tokenizer`, or take another tokenizer")
-        };
-        let encoding = quiet(|| self.tokenizer.encode_fast(text, false));
-        let encoding = encoding
-            .ok_or_else(|| failed(&"it gave up on a text"))?
-            .map_err(|e| failed(&e))?;
-        Ok(encoding.get_ids().to_vec())
+        self.encode_as(text, false)
+    }
+
+    /// The ids of `text`; `special`: with what the tokenizer itself puts around it. `cannot_encode`.
+    pub fn encode_as(&self, text: &str, special: bool) -> Result<Vec<u32>> {
+        encode(&self.tokenizer, text, special)
+    }
+
+    /// The ids of a text in which special tokens are written out, as chat templates do. `cannot_encode`.
+    pub fn encode_marked(&self, text: &str) -> Result<Vec<u32>> {
+        encode(self.marked.get_or_init(|| with_marks(&self.tokenizer)), text, false)
     }
 
     /// The id of a token. `unknown_token`.
@@ -117,4 +123,25 @@ impl Encoder {
             .map(|id| text(id).unwrap_or_default())
             .collect()
     }
+}
+
+/// The same tokenizer, which takes the text of a special token for that token.
+pub(crate) fn with_marks(tokenizer: &Tokenizer) -> Tokenizer {
+    let mut marked = tokenizer.clone();
+    marked.set_encode_special_tokens(false);
+    marked
+}
+
+/// The ids of a text. `cannot_encode`.
+pub(crate) fn encode(tokenizer: &Tokenizer, text: &str, special: bool) -> Result<Vec<u32>> {
+    // Patterns that go back and forth too long make the library panic rather than fail.
+    let failed = |e: &dyn std::fmt::Display| {
+        Error::data("cannot_encode", format!("the tokenizer failed: {e}"))
+            .hint("look at the patterns of its `pre_tokenizer`, or take another tokenizer")
+    };
+    let encoding = quiet(|| tokenizer.encode_fast(text, special));
+    let encoding = encoding
+        .ok_or_else(|| failed(&"it gave up on a text"))?
+        .map_err(|e| failed(&e))?;
+    Ok(encoding.get_ids().to_vec())
 }

@@ -8,5 +8,6 @@ mod train;
 pub(crate) mod train_tests;
 
 pub use encoder::Encoder;
+pub(crate) use encoder::{encode, with_marks};
 pub use load::{Load, LoadParams};
 pub use train::{Train, TrainParams};

@@ -1,9 +1,9 @@
 //! `tokenizer.train`: byte-level BPE.
 
 use super::bpe::learn;
-use crate::artifact::{Document, write_tokenizer};
+use crate::artifact::{Document, InstructionPair, write_tokenizer};
 use crate::component::{Output, Problem, main_output};
-use crate::corpus::Documents;
+use crate::corpus::{Documents, Pairs};
 use crate::reference;
 use crate::{Component, Context, Error, Estimate, Kind, Ref, Result, Seeding, Size, Sizes};
 use rayon::prelude::*;
@@ -25,8 +25,8 @@ pub enum Train {}
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainParams {
-    /// The documents to learn from.
-    pub corpus: Ref<reference::Documents>,
+    /// The documents to learn from; of instruction pairs, instruction, input and answer are lines of a document.
+    pub corpus: Ref<reference::Texts>,
     /// Entries of the vocabulary: special tokens, 256 bytes, and merges. A small corpus may give fewer.
     #[schemars(range(min = 257, max = 1_000_000), extend("x-unit" = "tokens"))]
     pub vocab_size: usize,
@@ -103,8 +103,15 @@ vocab_size = 2048
     }
 
     fn run(params: TrainParams, context: &Context) -> Result<()> {
-        let documents = Documents::open(&context.open(&params.corpus)?, context)?;
-        let words = count_words(&documents, context)?;
+        let corpus = context.open(&params.corpus)?;
+        let words = if corpus.header.kind == Kind::Pairs {
+            let pairs = Pairs::open(&corpus)?;
+            count_words(pairs.len(), pairs.read().map(of_pair), context)?
+        } else {
+            let documents = Documents::open(&corpus, context)?;
+            let read = documents.read(&[])?.map(|read| Ok(read?.1));
+            count_words(documents.len(), read, context)?
+        };
         let mut vocabulary = vec![params.eos_token.clone()];
         vocabulary.extend(params.special_tokens.iter().cloned());
         let special = vocabulary.len();
@@ -139,11 +146,13 @@ vocab_size = 2048
 }
 
 /// How often each word occurs, spelt in the byte-level alphabet. Sorted, so that nothing depends on hashing.
-fn count_words(documents: &Documents, context: &Context) -> Result<BTreeMap<String, u64>> {
+fn count_words(
+    count: u64,
+    documents: impl Iterator<Item = Result<Document>>,
+    context: &Context,
+) -> Result<BTreeMap<String, u64>> {
     let split = ByteLevel::new(false, true, true);
-    let bar = context
-        .services
-        .bar("counting words", documents.len(), "documents");
+    let bar = context.services.bar("counting words", count, "documents");
     let mut total: HashMap<String, u64> = HashMap::new();
     let mut batch = Vec::new();
     let mut add = |batch: &mut Vec<Document>| -> Result<()> {
@@ -160,14 +169,24 @@ fn count_words(documents: &Documents, context: &Context) -> Result<BTreeMap<Stri
         batch.clear();
         Ok(())
     };
-    for document in documents.read(&[])? {
-        batch.push(document?.1);
+    for document in documents {
+        batch.push(document?);
         if batch.len() == BATCH {
             add(&mut batch)?;
         }
     }
     add(&mut batch)?;
     Ok(total.into_iter().collect())
+}
+
+/// A pair as a text.
+fn of_pair(pair: Result<InstructionPair>) -> Result<Document> {
+    let pair = pair?;
+    Ok(Document {
+        id: pair.id.to_string(),
+        text: format!("{}\n{}\n{}", pair.prompt, pair.input, pair.response),
+        cells: Vec::new(),
+    })
 }
 
 fn count_in(documents: &[Document], split: ByteLevel) -> Result<HashMap<String, u64>> {

@@ -133,6 +133,7 @@ tokenizer = "@bpe"
             tokenizer: encoder.fingerprint().to_owned(),
             corpus: None,
             template: None,
+            pairs: None,
         };
         context.services.cost(writer.tokens(), 0.0);
         writer.finish(encoder.json(), &details)

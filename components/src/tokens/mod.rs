@@ -10,6 +10,8 @@ mod pack;
 #[cfg(test)]
 mod pack_tests;
 mod packer;
+mod pair_encoder;
+mod pairs;
 mod shard_writer;
 mod shards;
 
@@ -19,4 +21,5 @@ pub(crate) use collate::{check_block, longest};
 pub use export::{Export, ExportParams, ShardsDetails};
 pub use import::{Import, ImportParams};
 pub use pack::{Pack, PackParams};
+pub use pairs::{OnJoined, Pairs, PairsParams};
 pub use packer::{Ends, Packed, Packer, Rules};

@@ -267,6 +267,7 @@ impl<'a> Part<'a> {
             tokenizer: encoder.fingerprint().to_owned(),
             corpus: Some(documents.source().as_source()),
             template: None,
+            pairs: None,
         };
         self.writer.finish(encoder.json(), &details)
     }

@@ -125,7 +125,7 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
 fn write(arguments: &Arguments, model: &LanguageModel) -> Result<Vec<Generated>> {
     let ids = if arguments.chat {
         let text = Chat::of(model)?.render(&[Message::user(&*arguments.prompt)])?;
-        model.encode(&text, false)?
+        model.encode_marked(&text)?
     } else {
         model.encode(&arguments.prompt, true)?
     };

@@ -6,7 +6,7 @@ use super::params::InstructionsParams;
 use crate::random::Stream;
 
 /// Classes that the words of one list come from.
-const CLASSES_OF_A_LIST: usize = 3;
+pub(super) const CLASSES_OF_A_LIST: usize = 3;
 
 /// An instruction with its right answers.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,14 +1,12 @@
 //! Parameters of `corpus.instructions`.
 
+use super::language::CLASSES_OF_A_LIST;
 use super::lexicon::WORDS;
 use super::operation::{Family, PHRASINGS};
 use crate::component::Problem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// Words of the shortest list that a class can be too small for: three classes of two words.
-const CLASSES_OF_A_LIST: usize = 3;
 
 /// Parameters of `corpus.instructions`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

@@ -76,8 +76,10 @@ fn answer(prompt: &str, input: &str) -> Vec<String> {
             words.reverse();
             vec![words.join(" ")]
         } else if has(&["first word to the end", "first word last", "first word after"]) {
-            let first = words.remove(0);
-            words.push(first);
+            if !words.is_empty() {
+                let first = words.remove(0);
+                words.push(first);
+            }
             vec![words.join(" ")]
         } else if has(&["count", "how many", "number of"]) {
             vec![words.iter().filter(|word| of_class(word)).count().to_string()]
