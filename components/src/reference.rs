@@ -32,6 +32,8 @@ accepts! {
     Documents => [Corpus, Selection];
     /// What models can be asked with: instruction pairs, tokens whose blocks begin with a prompt, documents, or a selection.
     Prompts => [Pairs, Tokens, Corpus, Selection];
+    /// Instruction pairs, or tokens whose blocks begin with a prompt, or a selection of those.
+    Pairwise => [Pairs, Tokens, Selection];
     /// Documents or instruction pairs, or a selection of documents.
     Texts => [Corpus, Pairs, Selection];
     /// Instruction pairs.

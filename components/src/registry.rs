@@ -50,6 +50,9 @@ pub const COMPONENTS: &[Descriptor] = &[
     Descriptor::of::<evaluate::SelectionQuality>(),
     Descriptor::of::<evaluate::Tasks>(),
     Descriptor::of::<evaluate::Generation>(),
+    Descriptor::of::<evaluate::Divergence>(),
+    Descriptor::of::<evaluate::ExposureBias>(),
+    Descriptor::of::<evaluate::Calibration>(),
     Descriptor::of::<analyze::ScalingLaw>(),
     Descriptor::of::<analyze::Acceleration>(),
 ];

@@ -3,6 +3,7 @@
 //! A [`TaskFile`] is what a user writes; a [`Task`] is that with its templates read and its records at hand; an [`Item`]
 //! is one question as text. [`measure`] asks a model all of them.
 
+mod confidence;
 mod file;
 mod item;
 mod measure;
@@ -14,6 +15,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+pub use confidence::{Chosen, choose};
 pub use file::{
     Answer, Classification, Generation, GenerationMetric, LastWord, MultipleChoice, Shots, Source, TaskFile,
 };

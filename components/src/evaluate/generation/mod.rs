@@ -242,4 +242,4 @@ fn write_lines(file: &Path, lines: &[String]) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -18,7 +18,7 @@ fn params(more: Value) -> Params {
 }
 
 /// The value of every row by variant, metric and group.
-fn figures(table: &DataFrame) -> BTreeMap<(String, String, String), f64> {
+pub(crate) fn figures(table: &DataFrame) -> BTreeMap<(String, String, String), f64> {
     let text = |name: &str| -> Vec<String> {
         let column = table.column(name).expect("there").str().expect("text").clone();
         column.iter().map(|cell| cell.unwrap_or_default().to_owned()).collect()
@@ -37,7 +37,7 @@ fn written(text: &str) -> Written {
 }
 
 /// Pairs of two families, one with two right answers.
-fn pairs(bench: &Bench) {
+pub(crate) fn pairs(bench: &Bench) {
     let mut writer = PairsWriter::create(&bench.at("pairs"));
     for (id, prompt, responses, family) in [
         (2, "The cat", vec!["a cat", "the cat sat"], "cats"),
