@@ -64,6 +64,7 @@ fn publish(bench: &Bench, step: &str, pairs: bool) {
         tokenizer: encoder.fingerprint().to_owned(),
         corpus: None,
         template: pairs.then(|| "a template".to_owned()),
+        pairs: None,
     };
     writer.finish(encoder.json(), &details).expect("writes");
     bench.publish(step);
