@@ -238,7 +238,9 @@ mod tests {
 
     fn sums(ours: &Spent, theirs: &Spent, charges: &[Charge]) -> Vec<(&'static str, f64)> {
         let sums = beyond(ours, theirs, charges);
-        sums.into_iter().map(|(charge, flops)| (charge.name(), flops)).collect()
+        sums.into_iter()
+            .map(|(charge, flops)| (charge.name(), flops))
+            .collect()
     }
 
     #[test]
@@ -252,7 +254,10 @@ mod tests {
         let expected = [("scoring", 1e6 + 1e4), ("reference", 100.0), ("scorer", 1e5)];
         assert_eq!(sums(&learnt, &nothing, &ALL), expected);
         let written = behind("data", "generate.text/g");
-        assert_eq!(sums(&written, &nothing, &ALL), [("generation", 1e7), ("teacher", 11.0)]);
+        assert_eq!(
+            sums(&written, &nothing, &ALL),
+            [("generation", 1e7), ("teacher", 11.0)]
+        );
         let taught = behind("objective.teacher", "train.lm/teacher");
         assert_eq!(sums(&taught, &nothing, &ALL), [("teacher", 11.0)]);
         // What a student goes on from is no selection's cost.

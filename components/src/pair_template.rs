@@ -153,9 +153,7 @@ mod tests {
     fn alpacas_prompts_have_their_length() {
         let alpaca = PairTemplate::of_source(ALPACA).expect("a template");
         let without = alpaca.render(&pair("{instruction}", "")).expect("renders");
-        let with = alpaca
-            .render(&pair("{instruction}", "{input}"))
-            .expect("renders");
+        let with = alpaca.render(&pair("{instruction}", "{input}")).expect("renders");
         assert_eq!((without.len(), with.len()), (153, 225));
         assert!(with.ends_with("### Input:\n{input}\n\n### Response:\n"), "{with}");
     }

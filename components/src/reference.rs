@@ -50,6 +50,8 @@ accepts! {
     Selection => [Selection];
     /// A model.
     Model => [Model];
+    /// A model, or what one said of every token of given text.
+    Teaching => [Model, TeacherCache];
     /// A teacher's cached distributions.
     TeacherCache => [TeacherCache];
 }
@@ -63,6 +65,11 @@ pub struct Ref<A>(String, PhantomData<A>);
 pub struct Refs<A>(Vec<String>, PhantomData<A>);
 
 impl<A> Ref<A> {
+    /// The same where other kinds are accepted too.
+    pub(crate) fn widened<B>(&self) -> Ref<B> {
+        Ref(self.0.clone(), PhantomData)
+    }
+
     /// The reference as written, with its `@`.
     pub fn as_str(&self) -> &str {
         &self.0

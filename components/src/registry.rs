@@ -30,6 +30,7 @@ pub const COMPONENTS: &[Descriptor] = &[
     Descriptor::of::<distill::SeqKd>(),
     Descriptor::of::<distill::Gkd>(),
     Descriptor::of::<distill::MiniLlm>(),
+    Descriptor::of::<distill::Dpkd>(),
     Descriptor::of::<score::TrainScorer>(),
     Descriptor::of::<score::Logprobs>(),
     Descriptor::of::<score::Perplexity>(),

@@ -12,7 +12,9 @@ use std::path::Path;
 
 /// FLOPs by step, planned without data.
 fn costs(experiment: &str, convention: Convention) -> BTreeMap<String, f64> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments/paper").join(experiment);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../experiments/paper")
+        .join(experiment);
     let options = Options {
         assume: true,
         ..Options::default()
@@ -20,7 +22,10 @@ fn costs(experiment: &str, convention: Convention) -> BTreeMap<String, f64> {
     let resolved = load(&file, COMPONENTS, &options).unwrap_or_else(|said| panic!("{}", said.render(false)));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let store = Store::new(folder.path().to_path_buf());
-    let plan = Planner::new(&store).counting(convention).plan(&resolved, true).expect("a plan");
+    let plan = Planner::new(&store)
+        .counting(convention)
+        .plan(&resolved, true)
+        .expect("a plan");
     let cost = |step: &lyceum::plan::Planned| (step.step.id.clone(), step.estimate.flops);
     plan.steps.iter().map(cost).collect()
 }
@@ -28,7 +33,10 @@ fn costs(experiment: &str, convention: Convention) -> BTreeMap<String, f64> {
 #[track_caller]
 fn close(costs: &BTreeMap<String, f64>, step: &str, paper: f64) {
     let planned = costs[step];
-    assert!((planned / paper - 1.0).abs() < 0.05, "{step}: {planned:.3e}, the paper's count is {paper:.3e}");
+    assert!(
+        (planned / paper - 1.0).abs() < 0.05,
+        "{step}: {planned:.3e}, the paper's count is {paper:.3e}"
+    );
 }
 
 #[test]
@@ -131,9 +139,13 @@ optim = { lr = 1e-3, batch_size = 4, budget = { match = "@student", charge = ["s
 
 fn small(experiment: &str) -> Lab {
     let lab = Lab::new(env!("CARGO_BIN_EXE_lyceum-under-test"));
-    let words = ["sea", "boat", "wind", "harbour", "sail", "rope", "captain", "whale"];
+    let words = [
+        "sea", "boat", "wind", "harbour", "sail", "rope", "captain", "whale",
+    ];
     let line = |i: usize| {
-        let text: Vec<&str> = (0..40).map(|at| words[(i * 7 + at * at * (i % 5 + 1)) % 8]).collect();
+        let text: Vec<&str> = (0..40)
+            .map(|at| words[(i * 7 + at * at * (i % 5 + 1)) % 8])
+            .collect();
         format!("{{\"text\": \"{}.\"}}\n", text.join(" "))
     };
     lab.write("pool.jsonl", (0..60).map(line).collect::<String>());
@@ -154,14 +166,26 @@ fn planned(plan: &Value, field: &str) -> BTreeMap<String, f64> {
 #[test]
 fn data_are_paid_from_the_budget() {
     let lab = small(SMALL);
-    lab.lyceum(&["run", "charged.toml"]).exits(0).says(&["are left for training"]);
+    lab.lyceum(&["run", "charged.toml"])
+        .exits(0)
+        .says(&["are left for training"]);
     let took = |step: &str| -> (f64, f64) {
         let key = |plan: &Value| {
             let steps = plan["steps"].as_array().expect("steps").clone();
-            let found = steps.into_iter().find(|found| found["id"] == step).expect("the step");
-            format!("{}/{}", found["component"].as_str().expect("text"), found["key"].as_str().expect("text"))
+            let found = steps
+                .into_iter()
+                .find(|found| found["id"] == step)
+                .expect("the step");
+            format!(
+                "{}/{}",
+                found["component"].as_str().expect("text"),
+                found["key"].as_str().expect("text")
+            )
         };
-        let plan = lab.lyceum(&["plan", "charged.toml", "--format", "json"]).exits(0).json();
+        let plan = lab
+            .lyceum(&["plan", "charged.toml", "--format", "json"])
+            .exits(0)
+            .json();
         let folder = lab.path(&format!(".lyceum/store/{}", key(&plan)));
         let read = |name: &str| -> Value {
             let text = std::fs::read(folder.join(name)).expect("a file");
@@ -170,28 +194,48 @@ fn data_are_paid_from_the_budget() {
         let charged = read("artifact.json")["details"]["charged"].clone();
         let charged = charged.as_object().into_iter().flatten();
         let flops = read("manifest.json")["cost"]["flops"].as_f64().expect("a number");
-        (flops, charged.map(|(_, flops)| flops.as_f64().expect("a number")).sum())
+        (
+            flops,
+            charged.map(|(_, flops)| flops.as_f64().expect("a number")).sum(),
+        )
     };
     let (plain, student, paid) = (took("plain"), took("student"), took("paid"));
     let charge = took("difference").0 + took("reference").0;
-    assert!((student.1 / charge - 1.0).abs() < 1e-12, "{student:?} {charge:.3e}");
+    assert!(
+        (student.1 / charge - 1.0).abs() < 1e-12,
+        "{student:?} {charge:.3e}"
+    );
     assert!((paid.1 / charge + 1.0).abs() < 1e-12, "{paid:?} {charge:.3e}");
     // To a step, of which the plain one took sixty.
-    assert!((student.0 + charge - plain.0).abs() < plain.0 / 60.0, "{student:?} {plain:?}");
+    assert!(
+        (student.0 + charge - plain.0).abs() < plain.0 / 60.0,
+        "{student:?} {plain:?}"
+    );
     assert!((paid.0 - plain.0).abs() < plain.0 / 60.0, "{paid:?} {plain:?}");
 
     // What the plan expects once the data are there is what it took, and what is charged is told beforehand.
-    let plan = lab.lyceum(&["plan", "charged.toml", "--format", "json"]).exits(0).json();
+    let plan = lab
+        .lyceum(&["plan", "charged.toml", "--format", "json"])
+        .exits(0)
+        .json();
     let (flops, charged) = (planned(&plan, "flops"), planned(&plan, "charged_flops"));
     for step in ["teacher", "reference", "difference", "plain", "student", "paid"] {
         let took = took(step).0;
-        assert!((flops[step] / took - 1.0).abs() < 0.02, "{step}: {:.4e} {took:.4e}", flops[step]);
+        assert!(
+            (flops[step] / took - 1.0).abs() < 0.02,
+            "{step}: {:.4e} {took:.4e}",
+            flops[step]
+        );
     }
     assert_eq!((charged["student"], charged["paid"]), (student.1, paid.1));
-    let text = lab.lyceum(&["plan", "charged.toml", "--set", "experiment.seed=4"]).exits(0).stdout;
+    let text = lab
+        .lyceum(&["plan", "charged.toml", "--set", "experiment.seed=4"])
+        .exits(0)
+        .stdout;
     assert!(text.contains("FLOPs charged"), "{text}");
     let report = lab.lyceum(&["report", "latest", "--to", "report"]).exits(0);
-    let page = std::fs::read_to_string(lab.path("report/report.md")).unwrap_or_else(|e| panic!("{e}: {report:?}"));
+    let page =
+        std::fs::read_to_string(lab.path("report/report.md")).unwrap_or_else(|e| panic!("{e}: {report:?}"));
     assert!(page.contains(" charged |"), "{page}");
 }
 
@@ -204,6 +248,11 @@ fn a_charge_that_leaves_nothing_is_refused_before_training() {
 
 #[test]
 fn a_charge_without_a_match_is_a_mistake() {
-    let lab = small(&SMALL.replace("budget = { steps = 60 }", "budget = { steps = 60, charge = [\"scoring\"] }"));
-    lab.lyceum(&["validate", "charged.toml"]).exits(2).says(&["conflicting_fields"]);
+    let lab = small(&SMALL.replace(
+        "budget = { steps = 60 }",
+        "budget = { steps = 60, charge = [\"scoring\"] }",
+    ));
+    lab.lyceum(&["validate", "charged.toml"])
+        .exits(2)
+        .says(&["conflicting_fields"]);
 }

@@ -73,7 +73,11 @@ fn alpacas_prompts_are_the_published_ones_byte_for_byte() {
     let alpaca = BuiltIn::Alpaca.source().expect("a template of our own");
     let alpaca = PairTemplate::of_source(alpaca).expect("a template");
     for (input, length, digest) in [
-        ("", 153, "7768da83ee0feb389c3bbcac0841599b1f953ff9ee5c448ec02fc560d762893f"),
+        (
+            "",
+            153,
+            "7768da83ee0feb389c3bbcac0841599b1f953ff9ee5c448ec02fc560d762893f",
+        ),
         (
             "{input}",
             225,

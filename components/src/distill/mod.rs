@@ -10,9 +10,9 @@ pub mod policy_gradient;
 pub mod preference;
 mod teacher_cache;
 
-pub use methods::{
-    Corpus, DivergenceChoice, Gkd, GkdParams, MiniLlm, MiniLlmParams, SeqKd, SeqKdParams, Sft, SftParams,
-    WordKd, WordKdParams,
-};
 pub use likelihoods::{OfLikelihoods, of_likelihoods};
+pub use methods::{
+    Corpus, DivergenceChoice, Dpkd, DpkdParams, Gkd, GkdParams, MiniLlm, MiniLlmParams, SeqKd, SeqKdParams,
+    Sft, SftParams, WordKd, WordKdParams,
+};
 pub use teacher_cache::{CacheParams, CachedTeacher, Tail, TeacherCache, cache_problems};

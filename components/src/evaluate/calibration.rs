@@ -88,7 +88,10 @@ tasks = ["tasks/sst2.toml", "tasks/boolq.toml"]
 
     fn estimate(params: &Params, sizes: &Sizes) -> Estimate {
         let models: Vec<Size> = params.models.iter().map(|model| sizes.of(model)).collect();
-        let data = params.data.as_ref().map_or(0.0, |data| sizes.of(data.as_str()).tokens);
+        let data = params
+            .data
+            .as_ref()
+            .map_or(0.0, |data| sizes.of(data.as_str()).tokens);
         let table = Size {
             items: 3.0 * models.len() as f64 * params.tasks.len().max(1) as f64,
             ..Size::default()
@@ -148,7 +151,9 @@ fn of_tasks(params: &Params, models: &[Artifact], table: &mut Table, context: &C
         let model = LanguageModel::open(artifact, &context.device, context.precision)?;
         for (task, items) in &tasks {
             let name = task.file.name.as_str();
-            let bar = context.services.bar(&format!("{} on {name}", artifact.label), 0, "answers");
+            let bar = context
+                .services
+                .bar(&format!("{} on {name}", artifact.label), 0, "answers");
             let mut done = |answers| {
                 bar.advance(answers);
                 context.check_cancelled()
@@ -168,7 +173,12 @@ fn of_tasks(params: &Params, models: &[Artifact], table: &mut Table, context: &C
 }
 
 /// The likeliest tokens of a model at every place that is predicted. `non_finite_score`.
-fn of_blocks(params: &Params, blocks: &Blocks, artifact: &Artifact, context: &Context) -> Result<Vec<Answer>> {
+fn of_blocks(
+    params: &Params,
+    blocks: &Blocks,
+    artifact: &Artifact,
+    context: &Context,
+) -> Result<Vec<Answer>> {
     check_model(blocks, artifact)?;
     let pad = blocks.details().eos_id;
     let device = &context.device;
@@ -182,7 +192,10 @@ fn of_blocks(params: &Params, blocks: &Blocks, artifact: &Artifact, context: &Co
         context.check_cancelled()?;
         let batch: Vec<Block> = batch.iter().map(|&position| blocks.get(position)).collect();
         batch.iter().try_for_each(|block| check_block(block, pad))?;
-        let inputs: Vec<&[u32]> = batch.iter().map(|block| &block.ids[..block.ids.len() - 1]).collect();
+        let inputs: Vec<&[u32]> = batch
+            .iter()
+            .map(|block| &block.ids[..block.ids.len() - 1])
+            .collect();
         let (inputs_bt, width) = padded(&inputs, device);
         let (mut chosen, mut targets, mut instances) = (Vec::new(), Vec::new(), Vec::new());
         for (row, block) in batch.iter().enumerate() {
@@ -243,7 +256,12 @@ fn add(table: &mut Table, count: usize, label: &str, group: Option<&str>, answer
     let counts: Vec<f64> = by_instance.values().map(|sums| sums[3]).collect();
     for (metric, place) in [("ece", 0), ("accuracy", 1), ("confidence", 2)] {
         let means: Vec<f64> = by_instance.values().map(|sums| sums[place] / sums[3]).collect();
-        table.weighted_mean(Place::of(label, metric).within(group), &instances, &means, &counts);
+        table.weighted_mean(
+            Place::of(label, metric).within(group),
+            &instances,
+            &means,
+            &counts,
+        );
     }
     let axes = Axes {
         title: "Reliability",

@@ -83,7 +83,7 @@ impl DivergenceKind {
             Self::ForwardKl => Kernel::ForwardKl,
             Self::ReverseKl => Kernel::ReverseKl,
             Self::Jsd => Kernel::JensenShannon { beta: 0.5 },
-            Self::Tv => Kernel::Tv,
+            Self::Tv => Kernel::TotalVariation,
         }
     }
 
@@ -185,7 +185,8 @@ data = "@tokens"
                 teacher: &taught,
                 context,
             };
-            work.run(&artifact.label)?.add_to(&mut table, &params, &artifact.label);
+            work.run(&artifact.label)?
+                .add_to(&mut table, &params, &artifact.label);
         }
         table.write(&context.output("")?, ())
     }

@@ -58,9 +58,8 @@ fn divergences_are_those_of_whole_distributions_over_answers_alone() {
         let prompt = block.prompt.expect("a pair") as usize;
         let [p, q] = ["model", "other"].map(|model| log_probabilities(&bench, model, &block.ids));
         for t in prompt - 1..block.ids.len() - 1 {
-            let sum = |f: &dyn Fn(f64, f64) -> f64| -> f64 {
-                p[t].iter().zip(&q[t]).map(|(&p, &q)| f(p, q)).sum()
-            };
+            let sum =
+                |f: &dyn Fn(f64, f64) -> f64| -> f64 { p[t].iter().zip(&q[t]).map(|(&p, &q)| f(p, q)).sum() };
             let mean = |p: f64, q: f64| f64::midpoint(p.exp(), q.exp()).ln();
             let values = [
                 sum(&|p, q| p.exp() * (p - q)),
@@ -87,7 +86,10 @@ fn divergences_are_those_of_whole_distributions_over_answers_alone() {
             let values: Vec<f64> = inside.map(|(_, value)| *value).collect();
             let mean = values.iter().sum::<f64>() / values.len() as f64;
             let value = found[&("other".to_owned(), kind.to_owned(), group.to_owned())];
-            assert!((value - mean).abs() < 1e-5 * mean.max(1.0), "{kind} {group}: {value}, expected {mean}");
+            assert!(
+                (value - mean).abs() < 1e-5 * mean.max(1.0),
+                "{kind} {group}: {value}, expected {mean}"
+            );
         }
         let own = found[&("model".to_owned(), kind.to_owned(), String::new())];
         assert!(own.abs() < 1e-5, "{kind}: {own}");
@@ -107,10 +109,9 @@ fn divergences_are_those_of_whole_distributions_over_answers_alone() {
 
 #[test]
 fn positions_ascend_and_teachers_share_the_vocabulary() {
-    let params: Params = serde_json::from_value(
-        json!({ "models": "@m", "teacher": "@t", "data": "@d", "positions": [4, 4] }),
-    )
-    .expect("parameters");
+    let params: Params =
+        serde_json::from_value(json!({ "models": "@m", "teacher": "@t", "data": "@d", "positions": [4, 4] }))
+            .expect("parameters");
     assert_eq!(Divergence::check(&params)[0].code, "bad_value");
     let bench = bench();
     tokens(&bench);

@@ -120,7 +120,8 @@ samples = 10
             problems.push(Problem {
                 field: "sampling".to_owned(),
                 code: "no_randomness",
-                message: "at temperature 0 every text is the same; the measure is a mean over drawn ones".to_owned(),
+                message: "at temperature 0 every text is the same; the measure is a mean over drawn ones"
+                    .to_owned(),
                 hint: Some("set `sampling.temperature = 1.0`".to_owned()),
             });
         }
@@ -208,11 +209,22 @@ impl Work<'_> {
             bar.advance(tokens);
             context.check_cancelled()
         };
-        let Params { sampling, samples, batch_size, .. } = self.params;
+        let Params {
+            sampling,
+            samples,
+            batch_size,
+            ..
+        } = self.params;
         // The same stream for all: equal models write equal texts.
         let written = Generator::new(model, &context.device)
             .batch_size(*batch_size)
-            .generate(self.prompts, sampling, *samples, &context.stream("texts"), &mut done)?;
+            .generate(
+                self.prompts,
+                sampling,
+                *samples,
+                &context.stream("texts"),
+                &mut done,
+            )?;
         let mut by_row: BTreeMap<u64, Vec<Vec<u32>>> = BTreeMap::new();
         for one in written {
             by_row.entry(one.row).or_default().push(one.ids);
@@ -239,7 +251,11 @@ impl Work<'_> {
         let skipped = usize::from(self.params.skip_first);
         let mut whole = Vec::new();
         for (prompt, texts) in self.prompts.iter().zip(texts) {
-            whole.extend(texts.iter().map(|text| ([prompt.ids.as_slice(), text].concat(), prompt.ids.len())));
+            whole.extend(
+                texts
+                    .iter()
+                    .map(|text| ([prompt.ids.as_slice(), text].concat(), prompt.ids.len())),
+            );
         }
         let bar = context.services.bar(label, whole.len() as u64, "texts");
         let (mut flops, mut tokens) = (0.0, 0);
@@ -310,7 +326,11 @@ impl Work<'_> {
             y: "percent",
             logarithmic: false,
         };
-        let points: Vec<(f64, f64)> = (1..).map(f64::from).zip(all).filter(|(_, y)| y.is_finite()).collect();
+        let points: Vec<(f64, f64)> = (1..)
+            .map(f64::from)
+            .zip(all)
+            .filter(|(_, y)| y.is_finite())
+            .collect();
         table.curve(axes, label, &points);
     }
 }
@@ -329,14 +349,19 @@ mod tests {
         pairs(&bench);
         let params = json!({ "models": ["@other", "@model"], "teacher": "@model", "prompts": "@pairs",
             "template": "plain", "samples": 3, "lengths": [2, 6], "sampling": { "temperature": 1.0, "max_tokens": 6 } });
-        let table = bench.run::<ExposureBias>("bias", params.clone()).expect("measures");
+        let table = bench
+            .run::<ExposureBias>("bias", params.clone())
+            .expect("measures");
         let found = figures(&read_table(&table).expect("reads"));
         let value = |variant: &str, metric: &str, group: &str| {
             found[&(variant.to_owned(), metric.to_owned(), group.to_owned())]
         };
         for metric in ["own_kl", "teacher_kl"] {
             assert!(value("model", metric, "6 tokens").abs() < 1e-5, "{found:?}");
-            let sums = [value("other", metric, "2 tokens"), value("other", metric, "6 tokens")];
+            let sums = [
+                value("other", metric, "2 tokens"),
+                value("other", metric, "6 tokens"),
+            ];
             assert!(sums[0] > 0.01 && sums[1] > sums[0], "{found:?}");
         }
         let (r, e) = (
@@ -356,7 +381,8 @@ mod tests {
 
     #[test]
     fn text_must_be_drawn() {
-        let params = json!({ "models": "@m", "teacher": "@t", "prompts": "@p", "sampling": { "max_tokens": 4 } });
+        let params =
+            json!({ "models": "@m", "teacher": "@t", "prompts": "@p", "sampling": { "max_tokens": 4 } });
         let params: Params = serde_json::from_value(params).expect("parameters");
         assert_eq!(ExposureBias::check(&params)[0].code, "no_randomness");
     }

@@ -62,7 +62,11 @@ impl Questions {
     pub(super) fn read(artifact: &Artifact, rules: &Rules, context: &Context) -> Result<Self> {
         let kind = crate::artifact::View::open(artifact, context)?.source.header.kind;
         if kind != Kind::Corpus && !rules.references.is_empty() {
-            let message = format!("`references` speaks of documents; `{}` is {}", artifact.label, kind.name());
+            let message = format!(
+                "`references` speaks of documents; `{}` is {}",
+                artifact.label,
+                kind.name()
+            );
             return Err(Error::data("not_for_pairs", message)
                 .hint("leave `references` out: pairs have their answers with them"));
         }
@@ -101,7 +105,8 @@ impl Questions {
         if let Some(expected) = &self.tokenizer
             && model.loaded.details.tokenizer != *expected
         {
-            let message = format!("`{label}` was trained with another tokenizer than the data was packed with");
+            let message =
+                format!("`{label}` was trained with another tokenizer than the data was packed with");
             return Err(Error::data("tokenizer_mismatch", message)
                 .hint("ask with the pairs themselves, or pack them with the tokenizer of the model"));
         }
@@ -151,7 +156,11 @@ fn group(pair: &InstructionPair, rules: &Rules) -> Result<Option<String>> {
         return Ok(None);
     };
     match pair.meta.get(name) {
-        None | Some(Value::Null) => Err(unknown_group(name, pair.meta.keys(), &format!("pair {}", pair.id))),
+        None | Some(Value::Null) => Err(unknown_group(
+            name,
+            pair.meta.keys(),
+            &format!("pair {}", pair.id),
+        )),
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(other) => Ok(Some(other.to_string())),
     }
@@ -188,20 +197,32 @@ fn of_blocks(blocks: &Blocks, rules: &Rules, context: &Context) -> Result<Vec<Qu
             return Err(Error::data("no_prompts", message).hint("make them with `tokens.pairs`"));
         };
         let (prompt, response) = block.ids.split_at(prompt as usize);
-        let row = blocks.segments(block.index).first().map(|segment| segment.document);
-        let pair = pairs.as_ref().zip(row).and_then(|(pairs, row)| pairs.get(row as usize));
+        let row = blocks
+            .segments(block.index)
+            .first()
+            .map(|segment| segment.document);
+        let pair = pairs
+            .as_ref()
+            .zip(row)
+            .and_then(|(pairs, row)| pairs.get(row as usize));
         let text = || crate::untrusted::quiet(|| tokenizer.decode(response, true).ok()).flatten();
         Ok(Question {
             instance: pair.map_or(block.index, |pair| pair.id),
             asked: Asked::Ids(prompt.to_vec()),
             references: match pair {
                 Some(pair) => references(pair),
-                None => vec![text().ok_or_else(|| Error::data("cannot_decode", "the tokenizer failed on ids"))?],
+                None => {
+                    vec![text().ok_or_else(|| Error::data("cannot_decode", "the tokenizer failed on ids"))?]
+                }
             },
             group: match (pair, rules.group_by) {
                 (Some(pair), _) => group(pair, rules)?,
                 (None, Some(name)) => {
-                    return Err(unknown_group(name, [].into_iter(), &format!("block {}", block.index)));
+                    return Err(unknown_group(
+                        name,
+                        [].into_iter(),
+                        &format!("block {}", block.index),
+                    ));
                 }
                 (None, None) => None,
             },
@@ -214,11 +235,16 @@ fn of_blocks(blocks: &Blocks, rules: &Rules, context: &Context) -> Result<Vec<Qu
 fn of_documents(documents: &Documents, rules: &Rules) -> Result<Vec<Question>> {
     let columns = documents.details().columns.clone();
     let prompt = Template::parse_exact(rules.prompt)?;
-    let templates = rules.references.iter().map(|source| Template::parse_exact(source));
+    let templates = rules
+        .references
+        .iter()
+        .map(|source| Template::parse_exact(source));
     let templates: Vec<Template> = templates.collect::<Result<_>>()?;
     if templates.is_empty() {
-        return Err(Error::data("no_references", "documents have no answers with them")
-            .hint("name a template of the right answer in `references`, as in [\"{{ output }}\"]"));
+        return Err(
+            Error::data("no_references", "documents have no answers with them")
+                .hint("name a template of the right answer in `references`, as in [\"{{ output }}\"]"),
+        );
     }
     let group_column = match rules.group_by {
         None => None,

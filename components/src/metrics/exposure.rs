@@ -25,7 +25,11 @@ pub fn accumulated(errors: &Errors, reduction: Reduction, slack: f64) -> Vec<f64
         let (sum, count) = texts
             .filter_map(|text| text.get(t))
             .fold((0.0, 0.0), |(sum, count), error| (sum + error, count + 1.0));
-        if count + slack > 0.0 { sum / (count + slack) } else { 0.0 }
+        if count + slack > 0.0 {
+            sum / (count + slack)
+        } else {
+            0.0
+        }
     };
     let at = |t: usize| match reduction {
         Reduction::Prompts => {
@@ -45,12 +49,7 @@ pub fn accumulated(errors: &Errors, reduction: Reduction, slack: f64) -> Vec<f64
 /// after every l positions, up to where both go. A sum that has ended stays as it is.
 pub fn excess(own: &[f64], teachers: &[f64]) -> Vec<f64> {
     let longest = own.len().max(teachers.len());
-    let at = |sums: &[f64], l: usize| {
-        sums.get(l)
-            .or(sums.last())
-            .copied()
-            .unwrap_or_default()
-    };
+    let at = |sums: &[f64], l: usize| sums.get(l).or(sums.last()).copied().unwrap_or_default();
     (0..longest)
         .map(|l| (at(own, l) - at(teachers, l)) / at(teachers, l) * 100.0)
         .collect()

@@ -59,7 +59,10 @@ folder = "models/gpt2"
     fn estimate(params: &LoadParams, sizes: &Sizes) -> Estimate {
         let found = sizes.of(&params.folder.0).bytes;
         // Most files hold bf16 or f32; the header says which once it is there.
-        let parameters = params.expect.as_ref().map_or(found / 4.0, |expect| expect.parameters as f64);
+        let parameters = params
+            .expect
+            .as_ref()
+            .map_or(found / 4.0, |expect| expect.parameters as f64);
         let told = params.expect.as_ref().and_then(|expect| expect.flops_per_token);
         let told = told.filter(|_| sizes.convention == Convention::Products);
         let size = Size {

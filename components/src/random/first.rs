@@ -89,7 +89,10 @@ mod tests {
         let counters: Vec<u64> = near.chain([u64::MAX, u64::MAX - 1]).collect();
         let expected: Vec<f64> = counters.iter().map(|&at| stream.at(at).uniform()).collect();
         for count in [0, 1, 15, 16, 17, counters.len()] {
-            assert!(stream.uniforms_at(&counters[..count]) == expected[..count], "{count}");
+            assert!(
+                stream.uniforms_at(&counters[..count]) == expected[..count],
+                "{count}"
+            );
         }
     }
 }

@@ -217,9 +217,8 @@ impl<'a> Choice<'a> {
         let wants = Wants::default();
         let mut tally = self.no_tally();
         self.passes.all(wants, |row| tally.add(row.group, row.plain))?;
-        let again = |visit: &mut dyn FnMut(usize, u64)| {
-            self.passes.all(wants, |row| visit(row.group, row.plain))
-        };
+        let again =
+            |visit: &mut dyn FnMut(usize, u64)| self.passes.all(wants, |row| visit(row.group, row.plain));
         cuts(tally, &wanted.ranked, again).map(Some)
     }
 

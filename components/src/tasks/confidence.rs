@@ -30,8 +30,10 @@ pub fn choose(
     done: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<Vec<Chosen>> {
     if !items.iter().all(|item| matches!(item.ask, Ask::Choose { .. })) {
-        return Err(Error::data("no_choices", "the task has no answers to choose from")
-            .hint("take a task with `[multiple_choice]` or `[classification]`"));
+        return Err(
+            Error::data("no_choices", "the task has no answers to choose from")
+                .hint("take a task with `[multiple_choice]` or `[classification]`"),
+        );
     }
     let scores = score_pairs(model, &pairs(items, model)?, settings.batch_size, device, done)?;
     Ok(chosen(items, &scores))
@@ -46,7 +48,10 @@ fn chosen(items: &[Item], scores: &[PairScore]) -> Vec<Chosen> {
         };
         let (own, after) = rest.split_at(contexts.len().min(rest.len()));
         rest = after;
-        let sums: Vec<f64> = own.iter().map(|score| score.token_logprobs.iter().sum()).collect();
+        let sums: Vec<f64> = own
+            .iter()
+            .map(|score| score.token_logprobs.iter().sum())
+            .collect();
         let most = sums.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let total: f64 = sums.iter().map(|sum| (sum - most).exp()).sum();
         all.push(Chosen {
@@ -85,7 +90,10 @@ mod tests {
         ];
         let found = chosen(&[item(4, 1), item(7, 1)], &scores);
         assert!((found[0].confidence - 0.75).abs() < 1e-12 && found[0].correct);
-        assert!((found[1].confidence - 0.5).abs() < 1e-12 && !found[1].correct, "of equal ones the first");
+        assert!(
+            (found[1].confidence - 0.5).abs() < 1e-12 && !found[1].correct,
+            "of equal ones the first"
+        );
         assert_eq!((found[0].number, found[1].number), (4, 7));
     }
 }

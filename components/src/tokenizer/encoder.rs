@@ -99,7 +99,11 @@ impl Encoder {
 
     /// The ids of a text in which special tokens are written out, as chat templates do. `cannot_encode`.
     pub fn encode_marked(&self, text: &str) -> Result<Vec<u32>> {
-        encode(self.marked.get_or_init(|| with_marks(&self.tokenizer)), text, false)
+        encode(
+            self.marked.get_or_init(|| with_marks(&self.tokenizer)),
+            text,
+            false,
+        )
     }
 
     /// The id of a token. `unknown_token`.

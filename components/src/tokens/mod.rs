@@ -21,5 +21,6 @@ pub(crate) use collate::{check_block, longest};
 pub use export::{Export, ExportParams, ShardsDetails};
 pub use import::{Import, ImportParams};
 pub use pack::{Pack, PackParams};
-pub use pairs::{OnJoined, Pairs, PairsParams};
 pub use packer::{Ends, Packed, Packer, Rules};
+pub use pairs::{OnJoined, Pairs, PairsParams};
+pub use pairs::{OnJoined, Pairs, PairsParams};

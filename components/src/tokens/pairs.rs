@@ -82,7 +82,8 @@ impl PairsParams {
 impl Component for Pairs {
     type Params = PairsParams;
     const NAME: &'static str = "tokens.pairs";
-    const SUMMARY: &'static str = "Tokenizes instruction pairs, one a block, of which only the answers are predicted";
+    const SUMMARY: &'static str =
+        "Tokenizes instruction pairs, one a block, of which only the answers are predicted";
     const PAPER: Option<&'static str> = Some("minillm");
     const SEEDING: Seeding = Seeding::Fixed;
     const EXAMPLE: &'static str = r#"use = "tokens.pairs"
@@ -113,7 +114,9 @@ max_prompt = 256
                 field: "max_prompt".to_owned(),
                 code: "no_room_for_response",
                 message: format!("a prompt of {prompt} tokens fills a block of {context} inputs"),
-                hint: Some(format!("set `max_prompt` to {context} at most, or raise `context`")),
+                hint: Some(format!(
+                    "set `max_prompt` to {context} at most, or raise `context`"
+                )),
             });
         }
         problems
@@ -178,7 +181,11 @@ max_prompt = 256
             let encoded: Vec<Option<(Vec<u32>, Vec<u32>)>> = batch
                 .par_iter()
                 .map(|(_, pair)| match pair_encoder.pair(pair) {
-                    Err(error) if params.on_joined == OnJoined::Drop && error.code() == "prompt_not_prefix" => Ok(None),
+                    Err(error)
+                        if params.on_joined == OnJoined::Drop && error.code() == "prompt_not_prefix" =>
+                    {
+                        Ok(None)
+                    }
                     encoded => encoded.map(Some),
                 })
                 .collect::<Result<_>>()?;
@@ -281,9 +288,8 @@ impl Part {
                 self.documents,
                 params.max_prompt()
             );
-            return Err(
-                Error::data("no_blocks", message).hint("raise `max_prompt` and `context`, or take a shorter template")
-            );
+            return Err(Error::data("no_blocks", message)
+                .hint("raise `max_prompt` and `context`, or take a shorter template"));
         }
         if long_prompts + cut_responses + joined > 0 {
             context.services.note(&format!(

@@ -12,7 +12,11 @@ const ALL: [[&str; 3]; 4] = [
     ["say hello", "", "hello"],
     ["add the numbers", "1 2", "3"],
     ["say nothing", "", ""],
-    ["repeat the words", "one two three four five six seven", "one two three four five six seven"],
+    [
+        "repeat the words",
+        "one two three four five six seven",
+        "one two three four five six seven",
+    ],
 ];
 
 /// A bench with the pairs `pairs`, and the tokenizer `bpe` that was trained on them.
@@ -101,7 +105,11 @@ fn long_prompts_are_left_out_and_long_answers_cut() {
     let counts = blocks.details().pairs.expect("counted");
     assert_eq!(counts.long_prompts, 4 - blocks.len());
     assert!(counts.long_prompts > 0 && !all.is_empty());
-    assert!(bench.notes().pop().expect("a note").contains("long prompts"), "{:?}", bench.notes());
+    assert!(
+        bench.notes().pop().expect("a note").contains("long prompts"),
+        "{:?}",
+        bench.notes()
+    );
 
     let whole = open(&bench, &run(&bench, &json!({})).expect("tokenizes")).get(3);
     let prompt = whole.prompt.expect("a pair") as usize;
@@ -144,7 +152,10 @@ fn a_tokenizer_that_joins_prompt_and_answer_is_found_out() {
     params["on_joined"] = json!("drop");
     let tokens = run(&bench, &params).expect("tokenizes");
     let blocks = open(&bench, &tokens);
-    assert_eq!((blocks.len(), blocks.details().pairs.expect("counted").joined), (1, 1));
+    assert_eq!(
+        (blocks.len(), blocks.details().pairs.expect("counted").joined),
+        (1, 1)
+    );
 }
 
 #[test]

@@ -85,8 +85,12 @@ fn materials(params: &LmParams) -> Vec<(String, &str)> {
     let source = params.source.as_ref().and_then(SourceParams::teacher);
     all.extend(source.map(|teacher| ("source.teacher".to_owned(), teacher.as_str())));
     for (i, term) in params.objective.iter().enumerate() {
-        let teacher = term.teacher().map(|teacher| (format!("objective.{i}.teacher"), teacher.as_str()));
-        let data = term.data().map(|data| (format!("objective.{i}.data"), data.as_str()));
+        let teacher = term
+            .teacher()
+            .map(|teacher| (format!("objective.{i}.teacher"), teacher));
+        let data = term
+            .data()
+            .map(|data| (format!("objective.{i}.data"), data.as_str()));
         all.extend(teacher.into_iter().chain(data));
     }
     all
@@ -192,7 +196,9 @@ pub(crate) fn steps(
         let one = mean.flops * blocks_a_step;
         let Some(matched) = matched.filter(|matched| !matched.charged.is_empty()) else {
             let message = format!("the budget of {flops:.3e} FLOPs does not pay for one step of {one:.3e}");
-            return Err(Error::data("budget_too_small", message).hint("raise the budget, or lower `batch_size`"));
+            return Err(
+                Error::data("budget_too_small", message).hint("raise the budget, or lower `batch_size`")
+            );
         };
         let message = format!(
             "the budget of {:.3e} FLOPs, {}, leaves nothing for a step of {one:.3e}",
@@ -240,6 +246,10 @@ mod tests {
         let dear = [(Charge::Scoring, 1e7), (Charge::Teacher, 3.5e7)];
         let error = of(like(), matched(&dear)).expect_err("nothing is left");
         assert_eq!(error.0, "budget_too_small");
-        assert!(error.1.contains("(scoring 1.000e7, teacher 3.500e7)"), "{}", error.1);
+        assert!(
+            error.1.contains("(scoring 1.000e7, teacher 3.500e7)"),
+            "{}",
+            error.1
+        );
     }
 }

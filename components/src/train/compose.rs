@@ -8,13 +8,12 @@ use super::sources::{
 };
 use super::start::{Start, check_data, evaluation};
 use super::strategy::{Composition, Lesson};
-use super::teacher::TeacherModel;
+use super::teacher::Teachers;
 use super::terms::{Term, TermParams};
 use super::weighting::ItemWeights;
-use crate::reference::{self, Ref};
+use crate::Ref;
 use crate::tokens::Blocks;
 use crate::{Context, Result};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The composition that `params` describe, over `blocks`.
@@ -68,19 +67,14 @@ impl Lessons {
     /// Terms over the data make the first lesson; those with tokens of their own one for each such source.
     fn of(params: &LmParams, blocks: Blocks, start: &Start, context: &Context) -> Result<Self> {
         let config = &start.config;
-        let mut opened = BTreeMap::new();
+        let mut teachers = Teachers::new(config, params.source.is_none(), context);
         let mut terms_over = |own: Option<&str>, blocks: &Blocks| {
             let ours = params
                 .objective
                 .iter()
-                .filter(|term| term.data().map(|data| data.as_str()) == own);
-            let build = |term: &TermParams| {
-                term.build(&mut |reference, policy| {
-                    TeacherModel::check(reference, config, policy, blocks, context)?;
-                    opened_once(reference, context, &mut opened)
-                })
-            };
-            ours.map(build).collect::<Result<Vec<_>>>()
+                .filter(|term| term.data().map(Ref::as_str) == own);
+            ours.map(|term| term.build(&mut teachers, blocks))
+                .collect::<Result<Vec<_>>>()
         };
         let terms = terms_over(None, &blocks)?;
         let batch_size = params.optim.batch_size;
@@ -155,18 +149,4 @@ fn lesson(source: Box<dyn BatchSource>, terms: Vec<Box<dyn Term>>) -> Lesson {
         terms: Arc::new(terms),
         weighting: Box::new(ItemWeights),
     }
-}
-
-/// A teacher that several terms may name is opened once.
-fn opened_once(
-    reference: &Ref<reference::Model>,
-    context: &Context,
-    opened: &mut BTreeMap<String, Arc<TeacherModel>>,
-) -> Result<Arc<TeacherModel>> {
-    if let Some(teacher) = opened.get(reference.as_str()) {
-        return Ok(teacher.clone());
-    }
-    let teacher = Arc::new(TeacherModel::open(reference, context)?);
-    opened.insert(reference.as_str().to_owned(), teacher.clone());
-    Ok(teacher)
 }

@@ -152,11 +152,7 @@ pub(crate) fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
         bytes: parameters * element,
         parameters,
         vocab_size: config.vocab_size as f64,
-        flops_per_token: if width > 0.0 {
-            forward / width
-        } else {
-            0.0
-        },
+        flops_per_token: if width > 0.0 { forward / width } else { 0.0 },
         flops,
         ..Size::default()
     };

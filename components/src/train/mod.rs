@@ -38,8 +38,9 @@ pub use params::{Budget, EarlyStopping, Evaluation, LmParams, ModelChoice, Optim
 pub use recompute::Recompute;
 pub use rehearsal::{Rehearsal, training_rate};
 pub use schedule::{Schedule, ScheduleKind};
-pub use sources::{Chosen, Drawing, Epoch, Preferences, Refresh, Responses, Rollouts, SourceParams};
+pub use sources::{Chosen, Drawing, Preferences, Responses, Rollouts, SourceParams};
 pub use teacher::VocabularyPolicy;
 pub use terms::{
-    CrossEntropyTerm, DivergenceKind, DivergenceTerm, PolicyGradientTerm, Reduction, TermParams,
+    CrossEntropyTerm, DivergenceKind, DivergenceTerm, PolicyGradientTerm, PreferenceTerm, Reduction,
+    TermParams,
 };

@@ -3,6 +3,7 @@
 use super::recompute::{self, Recompute};
 use super::sources::HostBatch;
 use super::terms::{Pass, Term, Weights, number, places};
+use crate::Error;
 use crate::model::{Decoder, token_nll};
 use crate::tokens::Batch;
 use burn::backend::ExecutionError;
@@ -25,12 +26,14 @@ pub struct TrainBatch {
 }
 
 /// What a pass leaves: its share of the step's loss; or, in evaluation, the summed loss and the number of tokens.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct PassOutput {
     pub(crate) loss: f64,
     pub(crate) tokens: f64,
     /// What the terms say of themselves.
     pub(crate) notes: Vec<(&'static str, f64)>,
+    /// What went wrong in a term; then nothing else is meant.
+    pub(crate) failure: Option<Error>,
 }
 
 impl ItemLazy for PassOutput {
@@ -60,7 +63,7 @@ impl TrainStep for Decoder {
             let count = places.len();
             Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device)
         });
-        let mut notes = Vec::new();
+        let (mut notes, mut failure) = (Vec::new(), None);
         let loss = |hidden_nd: Tensor<2>| {
             let mut pass = Pass {
                 inputs_bt: inputs_bt.clone(),
@@ -78,14 +81,21 @@ impl TrainStep for Decoder {
                 pass.labels_n = labels_n.select(0, places_n.clone());
                 pass.hidden_nd = pass.rows_of(hidden_nd);
             }
-            let losses = item.terms.iter().map(|term| {
-                let term = term.loss(&pass);
-                notes.extend(term.notes);
-                term.loss
-            });
-            losses
-                .reduce(|sum, loss| sum + loss)
-                .expect("the schema demands at least one term")
+            let mut sum: Option<Tensor<1>> = None;
+            for term in item.terms.iter() {
+                match term.loss(&pass) {
+                    Ok(term) => {
+                        notes.extend(term.notes);
+                        sum = Some(match sum {
+                            Some(sum) => sum + term.loss,
+                            None => term.loss,
+                        });
+                    }
+                    Err(error) => failure = failure.take().or(Some(error)),
+                }
+            }
+            // A pass that failed has no gradient; burn-train has no other way to be told.
+            sum.unwrap_or_else(|| pass.hidden_nd.sum() * 0.0)
         };
         let (loss, grads) = match item.recompute {
             Recompute::None => {
@@ -103,6 +113,7 @@ impl TrainStep for Decoder {
                 loss: number(&loss),
                 tokens: item.weights.counted() as f64,
                 notes,
+                failure,
             },
         }
     }
@@ -119,6 +130,7 @@ impl InferenceStep for Decoder {
             loss,
             tokens: batch.mask.iter().map(|mask| f64::from(*mask)).sum(),
             notes: Vec::new(),
+            failure: None,
         }
     }
 }

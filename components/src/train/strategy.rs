@@ -173,6 +173,9 @@ impl StepStrategy {
                 }
                 position.flops += self.flops(lesson, &pass.batch);
                 let output = TrainStep::step(&model, pass);
+                if let Some(error) = output.item.failure {
+                    return Err(error);
+                }
                 loss += output.item.loss;
                 position.tokens += output.item.tokens as u64;
                 match number {

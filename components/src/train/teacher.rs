@@ -1,14 +1,18 @@
 //! Models that teach: frozen, and asked about the batch the student learns from.
 
+use super::terms::{DivergenceKind, DivergenceTerm, Pass};
+use crate::distill::{CachedTeacher, cache_problems};
 use crate::flops::forward_flops;
 use crate::model::{self, Decoder, ModelConfig, ModelDetails};
 use crate::reference::{self, Ref};
 use crate::tokens::Blocks;
-use crate::{Context, Error, Result};
+use crate::{Artifact, Context, Error, Kind, Result};
 use burn::tensor::{Int, Tensor};
 use lyceum_kernels::Projection;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What to do about a teacher whose vocabulary has another size than the student's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -34,14 +38,12 @@ impl TeacherModel {
     ///
     /// # Errors
     /// `tokenizer_mismatch`, `teacher_vocab_mismatch`, `context_too_long`.
-    pub(crate) fn check(
-        teacher: &Ref<reference::Model>,
+    fn check(
+        artifact: &Artifact,
         student: &ModelConfig,
         policy: VocabularyPolicy,
         blocks: &Blocks,
-        context: &Context,
     ) -> Result<()> {
-        let artifact = context.open(teacher)?;
         let details: ModelDetails = artifact.details()?;
         let tokens = blocks.details();
         let label = &artifact.label;
@@ -77,20 +79,27 @@ impl TeacherModel {
     }
 
     /// Opens a teacher.
-    ///
-    /// # Errors
-    /// Those of [`model::load_frozen`].
-    pub(crate) fn open(teacher: &Ref<reference::Model>, context: &Context) -> Result<Self> {
-        let artifact = context.open(teacher)?;
-        let loaded = model::load_frozen(&artifact, &context.device, context.precision)?;
+    fn open(artifact: &Artifact, context: &Context) -> Result<Self> {
+        let loaded = model::load_frozen(artifact, &context.device, context.precision)?;
         Ok(Self {
             decoder: loaded.decoder,
             config: loaded.config,
         })
     }
 
+    /// What the student and this teacher make of a pass's rows, over the tokens that both have.
+    pub(crate) fn beside(&self, pass: &Pass) -> (Projection, Projection) {
+        let vocabulary = self.config.vocab_size.min(pass.head_vd.dims()[0]);
+        let asked = self.ask(pass.inputs_bt.clone());
+        let teacher = Projection {
+            hidden_nd: pass.rows_of(asked.hidden_nd),
+            ..asked
+        };
+        (cut(pass.projection(), vocabulary), cut(teacher, vocabulary))
+    }
+
     /// What it makes of inputs `[b, t]`: hidden states `[b·t, d]` and its head.
-    pub(crate) fn ask(&self, inputs_bt: Tensor<2, Int>) -> Projection {
+    fn ask(&self, inputs_bt: Tensor<2, Int>) -> Projection {
         let hidden_btd = self.decoder.hidden(inputs_bt);
         let [b, t, d] = hidden_btd.dims();
         Projection {
@@ -100,19 +109,91 @@ impl TeacherModel {
         }
     }
 
-    /// Entries of its vocabulary.
-    pub(crate) fn vocabulary(&self) -> usize {
-        self.config.vocab_size
-    }
-
     /// FLOPs of asking about a row of `width` inputs.
     pub(crate) fn flops(&self, width: usize) -> f64 {
         forward_flops(&self.config, width)
     }
 }
 
+/// Opens the teachers of a training, each once.
+pub(crate) struct Teachers<'a> {
+    student: &'a ModelConfig,
+    context: &'a Context,
+    /// Whether the text that is learnt is known before the training.
+    fixed_text: bool,
+    opened: BTreeMap<String, Arc<TeacherModel>>,
+}
+
+/// Who is asked for distributions.
+#[derive(Debug)]
+pub(crate) enum Oracle {
+    /// A model.
+    Model(Arc<TeacherModel>),
+    /// What a model said before.
+    Cache(CachedTeacher),
+}
+
+impl<'a> Teachers<'a> {
+    /// None opened yet, for a student of that shape.
+    pub(crate) fn new(student: &'a ModelConfig, fixed_text: bool, context: &'a Context) -> Self {
+        Self {
+            student,
+            context,
+            fixed_text,
+            opened: BTreeMap::new(),
+        }
+    }
+
+    /// The model behind a reference, for a student that learns from `blocks`.
+    ///
+    /// # Errors
+    /// `tokenizer_mismatch`, `teacher_vocab_mismatch`, `context_too_long`; those of [`model::load_frozen`].
+    pub(crate) fn model(
+        &mut self,
+        teacher: &Ref<reference::Model>,
+        policy: VocabularyPolicy,
+        blocks: &Blocks,
+    ) -> Result<Arc<TeacherModel>> {
+        let artifact = self.context.open(teacher)?;
+        TeacherModel::check(&artifact, self.student, policy, blocks)?;
+        if let Some(teacher) = self.opened.get(&artifact.location) {
+            return Ok(teacher.clone());
+        }
+        let teacher = Arc::new(TeacherModel::open(&artifact, self.context)?);
+        self.opened.insert(artifact.location.clone(), teacher.clone());
+        Ok(teacher)
+    }
+
+    /// The model or cache that a divergence is taken from.
+    ///
+    /// # Errors
+    /// As [`Self::model`]; of a cache `cache_needs_fixed_text`, `sparse_divergence` and those of [`CachedTeacher::open`].
+    pub(crate) fn oracle(
+        &mut self,
+        term: &DivergenceTerm,
+        kind: DivergenceKind,
+        blocks: &Blocks,
+    ) -> Result<Oracle> {
+        let artifact = self.context.open(&term.teacher)?;
+        if artifact.header.kind == Kind::Model {
+            return self
+                .model(&term.teacher.widened(), term.vocab_policy, blocks)
+                .map(Oracle::Model);
+        }
+        let named = Some((kind.name(), term.divergence(kind)));
+        let fixed = self.fixed_text || term.data.is_some();
+        if let Some(problem) = cache_problems("teacher", term.tail, named, fixed)
+            .into_iter()
+            .next()
+        {
+            return Err(Error::data(problem.code, problem.message).hint(problem.hint.unwrap_or_default()));
+        }
+        CachedTeacher::open(&artifact, blocks, term.temperature, term.tail).map(Oracle::Cache)
+    }
+}
+
 /// A projection over the first `vocabulary` tokens alone.
-pub(crate) fn cut(projection: Projection, vocabulary: usize) -> Projection {
+fn cut(projection: Projection, vocabulary: usize) -> Projection {
     if projection.head_vd.dims()[0] == vocabulary {
         return projection;
     }

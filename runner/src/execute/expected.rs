@@ -25,7 +25,10 @@ pub(super) fn check(planned: &Planned, store: &Store) -> Result<()> {
         let (expected, found) = (expect.get(name)?.as_u64()?, details.get(name)?.as_u64()?);
         (expected != found).then(|| format!("`{name}` is {found}; {expected} is expected"))
     };
-    let differences: Vec<_> = ["documents", "bytes", "vocab_size", "parameters"].into_iter().filter_map(differs).collect();
+    let differences: Vec<_> = ["documents", "bytes", "vocab_size", "parameters"]
+        .into_iter()
+        .filter_map(differs)
+        .collect();
     if differences.is_empty() {
         return Ok(());
     }

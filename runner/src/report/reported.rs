@@ -72,7 +72,10 @@ mod tests {
             assert!(line.ends_with(",paper-text") || line.ends_with(",repo"), "{line}");
         }
         let saved = super::figures("pds");
-        assert_eq!(saved.iter().map(|figure| figure.value).collect::<Vec<_>>(), [1.8, 2.0]);
+        assert_eq!(
+            saved.iter().map(|figure| figure.value).collect::<Vec<_>>(),
+            [1.8, 2.0]
+        );
         assert!(super::figures("unknown").is_empty());
     }
 }

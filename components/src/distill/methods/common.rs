@@ -1,6 +1,7 @@
 //! What the distillers share.
 
 use crate::component::Problem;
+use crate::distill::Tail;
 use crate::reference::{self, Ref};
 use crate::train::{
     CrossEntropyTerm, DivergenceKind, DivergenceTerm, Reduction, TermParams, VocabularyPolicy,
@@ -30,6 +31,9 @@ pub struct DivergenceChoice {
     /// How tokens are averaged.
     #[serde(default)]
     pub reduction: Reduction,
+    /// Of a cached teacher: what becomes of the probability that its tokens leave.
+    #[serde(default)]
+    pub tail: Tail,
 }
 
 fn one() -> f64 {
@@ -46,13 +50,14 @@ impl DivergenceChoice {
             temperature: 1.0,
             tau_squared: false,
             reduction: Reduction::default(),
+            tail: Tail::default(),
         }
     }
 
     /// The term, from a teacher.
     pub(super) fn term(
         &self,
-        teacher: &Ref<reference::Model>,
+        teacher: Ref<reference::Teaching>,
         policy: VocabularyPolicy,
         weight: f64,
     ) -> TermParams {
@@ -63,8 +68,9 @@ impl DivergenceChoice {
             temperature: self.temperature,
             tau_squared: self.tau_squared,
             reduction: self.reduction,
+            tail: self.tail,
             vocab_policy: policy,
-            ..DivergenceTerm::new(teacher.clone())
+            ..DivergenceTerm::new(teacher)
         };
         TermParams::divergence(self.kind, term)
     }
@@ -104,7 +110,7 @@ impl Corpus {
             weight: coef * ratio,
             vocab_policy: policy,
             data: Some(self.data.clone()),
-            ..DivergenceTerm::new(teacher.clone())
+            ..DivergenceTerm::new(teacher.widened())
         });
         mixed(entropy, soft, ratio)
     }
@@ -137,7 +143,7 @@ macro_rules! distiller {
     (
         $(#[$about:meta])* $component:ident = $name:literal, $summary:literal, paper $paper:expr, example $example:literal;
         $(#[$doc:meta])* $params:ident { $($(#[$field_doc:meta])* pub $field:ident: $type:ty,)* }
-        names $names:expr
+        names $names:expr, also $more:expr
     ) => {
         $(#[$about])*
         #[derive(Debug, Clone, Copy)]
@@ -205,7 +211,8 @@ macro_rules! distiller {
             }
 
             fn check(params: &$params) -> Vec<crate::component::Problem> {
-                super::common::renamed(params.composition().problems(), $names)
+                let found = super::common::renamed(params.composition().problems(), $names);
+                found.into_iter().chain(($more)(params)).collect()
             }
 
             fn estimate(params: &$params, sizes: &crate::Sizes) -> crate::Estimate {

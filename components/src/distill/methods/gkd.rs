@@ -45,13 +45,15 @@ optim = { lr = 5e-4, batch_size = 16, budget = { steps = 200 } }
         #[schemars(range(min = 0.0, max = 1.0))]
         pub kd_ratio: f64,
     }
-    names &[("objective.0", "divergence"), ("objective.1", "divergence")]
+    names &[("objective.0", "divergence"), ("objective.1", "divergence")], also |_: &_| Vec::new()
 }
 
 impl GkdParams {
     fn composition(&self) -> LmParams {
         let ratio = self.kd_ratio;
-        let term = self.divergence.term(&self.teacher, self.vocab_policy, ratio);
+        let term = self
+            .divergence
+            .term(self.teacher.widened(), self.vocab_policy, ratio);
         let source = SourceParams::Rollouts(Rollouts {
             teacher: None,
             teacher_mix: 0.0,

@@ -16,7 +16,7 @@ optim = { lr = 5e-4, batch_size = 16, budget = { steps = 200 } }
 "#;
     /// Parameters of `distill.sft`.
     SftParams {}
-    names &[]
+    names &[], also |_: &_| Vec::new()
 }
 
 impl SftParams {
@@ -45,8 +45,8 @@ optim = { lr = 5e-4, batch_size = 16, budget = { steps = 200 } }
 "#;
     /// Parameters of `distill.word_kd`.
     WordKdParams {
-        /// The teacher: a model with the student's tokenizer.
-        pub teacher: Ref<reference::Model>,
+        /// The teacher: a model with the student's tokenizer, or what one said of the data (`distill.teacher_cache`).
+        pub teacher: Ref<reference::Teaching>,
         /// What to do about vocabularies of different sizes.
         #[serde(default)]
         pub vocab_policy: VocabularyPolicy,
@@ -58,7 +58,7 @@ optim = { lr = 5e-4, batch_size = 16, budget = { steps = 200 } }
         #[schemars(range(min = 0.0, max = 1.0))]
         pub kd_ratio: f64,
     }
-    names &[("objective.0", "divergence"), ("objective.1", "divergence")]
+    names &[("objective.0", "divergence"), ("objective.1", "divergence")], also |_: &_| Vec::new()
 }
 
 impl WordKdParams {
@@ -68,7 +68,9 @@ impl WordKdParams {
 
     fn mix(&self) -> Vec<TermParams> {
         let ratio = self.kd_ratio;
-        let soft = self.divergence.term(&self.teacher, self.vocab_policy, ratio);
+        let soft = self
+            .divergence
+            .term(self.teacher.widened(), self.vocab_policy, ratio);
         mixed(TermParams::cross_entropy(1.0 - ratio), soft, ratio)
     }
 }
@@ -106,13 +108,15 @@ optim = { lr = 5e-4, batch_size = 16, budget = { steps = 200 } }
         #[schemars(range(min = 0.0, max = 1.0))]
         pub kd_ratio: f64,
     }
-    names &[("objective.0", "divergence"), ("objective.1", "divergence"), ("source", "")]
+    names &[("objective.0", "divergence"), ("objective.1", "divergence"), ("source", "")], also |_: &_| Vec::new()
 }
 
 impl SeqKdParams {
     fn composition(&self) -> LmParams {
         let ratio = self.kd_ratio;
-        let soft = self.divergence.term(&self.teacher, self.vocab_policy, ratio);
+        let soft = self
+            .divergence
+            .term(self.teacher.widened(), self.vocab_policy, ratio);
         let source = SourceParams::Responses(Responses {
             teacher: self.teacher.clone(),
             prompt_tokens: self.prompt_tokens,

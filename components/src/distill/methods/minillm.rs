@@ -58,7 +58,7 @@ optim = { lr = 5e-5, batch_size = 16, budget = { steps = 100 } }
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub corpus: Option<Corpus>,
     }
-    names &[("objective.0.settings", "policy_gradient"), ("source.rollouts", "rollouts"), ("source", "")]
+    names &[("objective.0.settings", "policy_gradient"), ("source.rollouts", "rollouts"), ("source", "")], also |_: &_| Vec::new()
 }
 
 impl MiniLlmParams {

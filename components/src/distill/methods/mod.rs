@@ -1,6 +1,7 @@
 //! The distillers: each is a way to write down a composition of the one trainer, with the defaults of its paper.
 
 mod common;
+mod dpkd;
 mod gkd;
 mod kd;
 mod minillm;
@@ -8,6 +9,7 @@ mod minillm;
 mod tests;
 
 pub use common::{Corpus, DivergenceChoice};
+pub use dpkd::{Dpkd, DpkdParams};
 pub use gkd::{Gkd, GkdParams};
 pub use kd::{SeqKd, SeqKdParams, Sft, SftParams, WordKd, WordKdParams};
 pub use minillm::{MiniLlm, MiniLlmParams};

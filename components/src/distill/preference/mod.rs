@@ -10,5 +10,5 @@ mod settings;
 mod token;
 
 pub use sequence::{SequencePreference, Side, sequence_log_likelihoods, sequence_preference};
-pub use settings::{Chosen, Form, Preference, PreferenceMode, Reference, Rule};
+pub use settings::{Form, Preference, PreferenceMode, Reference, Rule};
 pub use token::{TokenPreference, token_preference, trimmed_length};

@@ -43,17 +43,6 @@ pub enum Reference {
     None,
 }
 
-/// Where preferred answers come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Chosen {
-    /// The teacher wrote them.
-    #[default]
-    Teacher,
-    /// They are the data's.
-    Gold,
-}
-
 /// A preference, as a user writes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -92,14 +81,6 @@ pub struct Preference {
     /// What log-probabilities are compared with; `cpo` and `simpo` compare with nothing.
     #[serde(default)]
     pub reference: Reference,
-    /// Sequences only: where preferred answers come from. The others are the student's own.
-    #[serde(default)]
-    pub chosen: Chosen,
-    /// Sequences only: steps between two samplings of the student's answers; 0 samples once, from the student at the start.
-    /// One pass over the data where left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-unit" = "steps"), example = 100)]
-    pub refresh_every: Option<u64>,
     /// Of `dpop`: `λ`.
     #[serde(default = "fifty")]
     #[schemars(range(min = 0.0))]
@@ -125,8 +106,6 @@ impl Default for Preference {
             tau: tenth(),
             label_smoothing: 0.0,
             reference: Reference::default(),
-            chosen: Chosen::default(),
-            refresh_every: None,
             dpop_lambda: fifty(),
         }
     }
@@ -205,19 +184,10 @@ impl Preference {
             ));
         }
         let token = self.mode == PreferenceMode::Token;
-        let of_sequences = [
-            ("length_norm", self.length_norm == Some(true)),
-            ("refresh_every", self.refresh_every.is_some()),
-            ("chosen", self.chosen != Chosen::Teacher),
-        ];
-        for (key, _) in of_sequences.into_iter().filter(|(_, given)| token && *given) {
-            let message = format!("`{key}` speaks of whole sequences; `mode` is \"token\"");
-            problems.push(problem(
-                key,
-                "not_for_mode",
-                message,
-                "leave it out, or take `mode = \"sequence\"`",
-            ));
+        if token && self.length_norm == Some(true) {
+            let message = "`length_norm` speaks of whole sequences; `mode` is \"token\"".to_owned();
+            let hint = "leave it out, or take `mode = \"sequence\"`";
+            problems.push(problem("length_norm", "not_for_mode", message, hint));
         }
         if self.legacy_trim && !token {
             let message = "`legacy_trim` speaks of tokens; `mode` is \"sequence\"".to_owned();
@@ -264,13 +234,9 @@ mod tests {
 
     #[test]
     fn what_speaks_of_the_other_mode_is_refused() {
-        let found =
-            codes(r#"{ "mode": "token", "length_norm": true, "refresh_every": 0, "chosen": "gold" }"#);
+        let found = codes(r#"{ "mode": "token", "length_norm": true }"#);
         let fields: Vec<&str> = found.iter().map(|(field, _)| field.as_str()).collect();
-        assert_eq!(
-            fields,
-            ["length_norm", "refresh_every", "chosen"].map(|key| format!("preference.{key}"))
-        );
+        assert_eq!(fields, ["preference.length_norm"]);
         assert!(found.iter().all(|(_, code)| *code == "not_for_mode"));
         assert_eq!(codes(r#"{ "legacy_trim": true }"#)[0].0, "preference.legacy_trim");
         assert!(codes(r#"{ "mode": "token", "length_norm": false, "legacy_trim": true }"#).is_empty());

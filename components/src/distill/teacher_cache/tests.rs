@@ -59,6 +59,7 @@ fn teacher(bench: &Bench, tokens: &Artifact) {
         steps: 0,
         data: Some(tokens.as_source()),
         stopped: Some(Stopped::Budget),
+        charged: std::collections::BTreeMap::new(),
     };
     let folder = bench.at("teacher");
     model::save(&folder, &decoder, &config, &details, &bench.at("tokens")).expect("writes");
@@ -357,7 +358,13 @@ fn the_plan_tells_the_size_that_the_cache_has() {
     ];
     let with: super::CacheParams = serde_json::from_value(params(json!({}))).expect("fits");
     assert_eq!(with.log_probs, CacheType::F16);
-    let estimate = TeacherCache::estimate(&with, &Sizes(sizes.into()));
+    let estimate = TeacherCache::estimate(
+        &with,
+        &Sizes {
+            sizes: sizes.into(),
+            ..Sizes::default()
+        },
+    );
     let bytes = std::fs::metadata(cache.path.join("entries.bin"))
         .expect("there")
         .len();

@@ -74,8 +74,12 @@ impl Metric {
                 let equal = |one: &String| exact_match(one, &written.text);
                 f64::from(question.references.iter().any(equal))
             }),
-            Self::Rouge1 => Kind::Text(|rouge, question, written| best(rouge, Variant::One, question, written)),
-            Self::Rouge2 => Kind::Text(|rouge, question, written| best(rouge, Variant::Two, question, written)),
+            Self::Rouge1 => {
+                Kind::Text(|rouge, question, written| best(rouge, Variant::One, question, written))
+            }
+            Self::Rouge2 => {
+                Kind::Text(|rouge, question, written| best(rouge, Variant::Two, question, written))
+            }
             Self::RougeL => Kind::Text(|rouge, question, written| best(rouge, Variant::L, question, written)),
             Self::Tokens => Kind::Text(|_, _, written| written.tokens as f64),
             Self::Ended => Kind::Text(|_, _, written| f64::from(written.ended)),
@@ -137,7 +141,13 @@ pub(super) struct Measuring<'a> {
 
 impl Measuring<'_> {
     /// Adds a model's figures; `texts` holds the draws of every question.
-    pub(super) fn compare(&self, questions: &[Question], texts: &[Vec<Written>], label: &str, table: &mut Table) {
+    pub(super) fn compare(
+        &self,
+        questions: &[Question],
+        texts: &[Vec<Written>],
+        label: &str,
+        table: &mut Table,
+    ) {
         let mut rouge = Rouge::new(self.stemmer);
         let parts = parts(questions, self.buckets);
         for metric in self.metrics {
@@ -155,10 +165,12 @@ impl Measuring<'_> {
                 let place = Place::of(label, metric.name()).within(part.name.as_deref());
                 let means = match (&scores, metric.kind()) {
                     (Some(scores), _) => {
-                        let instances: Vec<u64> = part.places.iter().map(|&i| questions[i].instance).collect();
+                        let instances: Vec<u64> =
+                            part.places.iter().map(|&i| questions[i].instance).collect();
                         let own: Vec<f64> = part.places.iter().map(|&i| mean(&scores[i])).collect();
                         table.mean(place, &instances, &own);
-                        let of_draw = |draw| mean(&part.places.iter().map(|&i| scores[i][draw]).collect::<Vec<_>>());
+                        let of_draw =
+                            |draw| mean(&part.places.iter().map(|&i| scores[i][draw]).collect::<Vec<_>>());
                         (0..self.draws).map(of_draw).collect::<Vec<f64>>()
                     }
                     (None, Kind::Draw(n)) => {

@@ -21,11 +21,16 @@ fn params(more: Value) -> Params {
 pub(crate) fn figures(table: &DataFrame) -> BTreeMap<(String, String, String), f64> {
     let text = |name: &str| -> Vec<String> {
         let column = table.column(name).expect("there").str().expect("text").clone();
-        column.iter().map(|cell| cell.unwrap_or_default().to_owned()).collect()
+        column
+            .iter()
+            .map(|cell| cell.unwrap_or_default().to_owned())
+            .collect()
     };
     let values = f64_column(table, "value", Path::new("table.parquet")).expect("floats");
     let keys = text("variant").into_iter().zip(text("metric")).zip(text("group"));
-    keys.zip(values).map(|(((a, b), c), value)| ((a, b, c), value)).collect()
+    keys.zip(values)
+        .map(|(((a, b), c), value)| ((a, b, c), value))
+        .collect()
 }
 
 fn written(text: &str) -> Written {
@@ -60,7 +65,9 @@ pub(crate) fn pairs(bench: &Bench) {
 fn questions(bench: &Bench, params: &Params) -> Vec<Question> {
     let context = bench.context("questions");
     let artifact = context.open(&params.prompts).expect("opens");
-    Questions::read(&artifact, &params.rules(), &context).expect("reads").all
+    Questions::read(&artifact, &params.rules(), &context)
+        .expect("reads")
+        .all
 }
 
 fn near(found: f64, expected: f64) {
@@ -71,8 +78,10 @@ fn near(found: f64, expected: f64) {
 fn draws_are_averaged_by_group_and_their_spread_is_told() {
     let bench = Bench::new();
     pairs(&bench);
-    let params = params(json!({ "draws": 2, "sampling": { "temperature": 1.0 }, "group_by": "family",
-        "length_buckets": [2, 3], "metrics": ["exact_match", "rouge_l", "distinct_1", "tokens", "ended"] }));
+    let params = params(
+        json!({ "draws": 2, "sampling": { "temperature": 1.0 }, "group_by": "family",
+        "length_buckets": [2, 3], "metrics": ["exact_match", "rouge_l", "distinct_1", "tokens", "ended"] }),
+    );
     assert_eq!(Generation::check(&params), []);
     let questions = questions(&bench, &params);
     let texts = [["The cat sat!", "cat"], ["two dogs", "birds"]].map(|draws| draws.map(written).to_vec());
@@ -88,16 +97,18 @@ fn draws_are_averaged_by_group_and_their_spread_is_told() {
     let artifact = Artifact::open(&bench.at("quality"), "evaluate.generation/k", "quality").expect("opens");
     let rows = read_table(&artifact).expect("reads");
     let found = figures(&rows);
-    let value = |metric: &str, group: &str| {
-        found[&("student".to_owned(), metric.to_owned(), group.to_owned())]
-    };
+    let value =
+        |metric: &str, group: &str| found[&("student".to_owned(), metric.to_owned(), group.to_owned())];
     let deviation = |a: f64, b: f64| (a - b).abs() / 2_f64.sqrt();
     near(value("exact_match", ""), 0.25);
     near(value("exact_match_std", ""), deviation(0.5, 0.0));
     near(value("exact_match", "cats"), 0.5);
     near(value("exact_match", "0–2 words"), 0.5);
     near(value("exact_match", "4 words and more"), 0.0);
-    assert!(!found.keys().any(|(_, _, group)| group == "3–3 words"), "nobody is in it");
+    assert!(
+        !found.keys().any(|(_, _, group)| group == "3–3 words"),
+        "nobody is in it"
+    );
     // F of one word of two with one of one, and of two words of four with two of two.
     near(value("rouge_l", ""), (1.0 + 2.0 / 3.0 + 2.0 / 3.0 + 0.0) / 4.0);
     near(value("rouge_l", "dogs"), 1.0 / 3.0);
@@ -130,10 +141,20 @@ fn pairs_and_the_tokens_made_of_them_ask_the_same() {
     let (figures, texts) = run("pairs-asked", json!({ "prompts": "@pairs" }));
     assert_eq!(texts.lines().count(), 2 * 2 * 2);
     let first: Value = serde_json::from_str(texts.lines().next().expect("a line")).expect("JSON");
-    assert_eq!((&first["variant"], &first["instance"]), (&json!("model"), &json!(2)));
-    assert_eq!(run("tokens-asked", json!({ "prompts": "@tokens" })), (figures.clone(), texts.clone()));
+    assert_eq!(
+        (&first["variant"], &first["instance"]),
+        (&json!("model"), &json!(2))
+    );
+    assert_eq!(
+        run("tokens-asked", json!({ "prompts": "@tokens" })),
+        (figures.clone(), texts.clone())
+    );
     assert_ne!(
-        run("alpaca", json!({ "prompts": "@pairs", "template": "plain", "limit": 1 })).1,
+        run(
+            "alpaca",
+            json!({ "prompts": "@pairs", "template": "plain", "limit": 1 })
+        )
+        .1,
         texts
     );
 }
@@ -157,12 +178,18 @@ fn what_cannot_be_asked_is_told() {
         code(json!({ "prompts": "@pairs", "references": ["{{ output }}"] })),
         "not_for_pairs"
     );
-    assert_eq!(code(json!({ "prompts": "@pairs", "group_by": "colour" })), "unknown_group");
+    assert_eq!(
+        code(json!({ "prompts": "@pairs", "group_by": "colour" })),
+        "unknown_group"
+    );
     assert_eq!(
         code(json!({ "prompts": "@documents", "references": ["a"], "group_by": "colour" })),
         "unknown_group"
     );
-    assert_eq!(code(json!({ "prompts": "@pairs", "template": "chat" })), "no_chat_template");
+    assert_eq!(
+        code(json!({ "prompts": "@pairs", "template": "chat" })),
+        "no_chat_template"
+    );
 }
 
 #[test]

@@ -73,7 +73,10 @@ fn count(
     context: &Context,
 ) {
     let cost = |width: usize| forward_flops(&model.loaded.config, width);
-    let lengths: BTreeMap<u64, usize> = prompts.iter().map(|prompt| (prompt.row, prompt.ids.len())).collect();
+    let lengths: BTreeMap<u64, usize> = prompts
+        .iter()
+        .map(|prompt| (prompt.row, prompt.ids.len()))
+        .collect();
     let read: usize = lengths.values().sum();
     let new: usize = written.iter().map(|one| one.ids.len()).sum();
     let of_texts = written.iter().map(|one| {

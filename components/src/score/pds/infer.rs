@@ -87,9 +87,7 @@ scorer = "@scorer"
         }
         let (own, scores) = work.run(&positions)?;
         let lengths: Vec<usize> = own.iter().map(|&position| work.text(position).len()).collect();
-        let flops = lengths
-            .iter()
-            .map(|&length| layers_flops(&loaded.config, length));
+        let flops = lengths.iter().map(|&length| layers_flops(&loaded.config, length));
         context
             .services
             .cost(lengths.iter().sum::<usize>() as u64, flops.sum());

@@ -439,7 +439,10 @@ fn mistakes_of_scorers_have_their_codes() {
     let source = bench.publish("tokens").as_source();
     strangers.write(&bench.at("strangers"), source).expect("writes");
     bench.publish("strangers");
-    assert_eq!(code(lesson(json!({ "scores": "@strangers" }))), "label_count_mismatch");
+    assert_eq!(
+        code(lesson(json!({ "scores": "@strangers" }))),
+        "label_count_mismatch"
+    );
     let pool = bench.publish("pool");
     bench.scores("documents", &pool, &[1.0]);
     assert!(matches!(

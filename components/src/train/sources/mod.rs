@@ -9,7 +9,7 @@ mod responses;
 mod rollouts;
 
 pub(crate) use packed::PackedTokens;
-pub use params::{Chosen, Drawing, Epoch, Preferences, Refresh, Responses, Rollouts, SourceParams};
+pub use params::{Chosen, Drawing, Preferences, Responses, Rollouts, SourceParams};
 pub(crate) use preferences::{PreferenceSource, PreferredBatch};
 pub(crate) use responses::ResponseSource;
 pub(crate) use rollouts::{DrawnBatch, DrawnRow, RolloutSource};

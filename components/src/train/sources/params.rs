@@ -130,24 +130,6 @@ pub enum Chosen {
     Gold,
 }
 
-/// When the model's own responses are drawn again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Refresh {
-    /// At every pass over the data.
-    Named(Epoch),
-    /// After this many optimizer steps; 0: never, they are those of the model as it was before the training.
-    Steps(u64),
-}
-
-/// A pass over the data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Epoch {
-    /// Every prompt once.
-    Epoch,
-}
-
 /// Responses to compare.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -157,16 +139,14 @@ pub struct Preferences {
     /// Which response is the preferred one.
     #[serde(default)]
     pub chosen: Chosen,
-    /// When the model's own responses are drawn again: `"epoch"`, a number of steps, or 0 for once.
-    #[serde(default = "epoch")]
-    pub refresh_every: Refresh,
+    /// Steps between two drawings of the model's own responses; 0: once, from the model as it is before the training. One pass
+    /// over the data where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-unit" = "steps"), example = 100)]
+    pub refresh_every: Option<u64>,
     /// How responses are drawn.
     #[serde(default)]
     pub sampling: Drawing,
-}
-
-fn epoch() -> Refresh {
-    Refresh::Named(Epoch::Epoch)
 }
 
 impl SourceParams {

@@ -2,7 +2,7 @@
 
 use super::collections::Collections;
 use super::drawing::{Drawer, demand_prompts};
-use super::params::{Chosen, Preferences, Refresh, Responses};
+use super::params::{Chosen, Preferences, Responses};
 use super::responses::Written;
 use super::{BatchSource, HostBatch, Known, PackedTokens};
 use crate::model::{Decoder, ModelConfig};
@@ -90,9 +90,9 @@ impl PreferenceSource {
             .with_student(config, decoder, &blocks, folder)?
             .with_teacher(&params.teacher, 0.0)?;
         let window = match params.refresh_every {
-            Refresh::Steps(0) => None,
-            Refresh::Steps(steps) => Some(steps * accumulate as u64),
-            Refresh::Named(_) => Some(blocks.len().div_ceil(batch_size as u64)),
+            Some(0) => None,
+            Some(steps) => Some(steps * accumulate as u64),
+            None => Some(blocks.len().div_ceil(batch_size as u64)),
         };
         Ok(Self {
             prompts: PackedTokens::new(blocks, batch_size, context.stream("data order"))?,

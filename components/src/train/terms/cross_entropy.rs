@@ -2,6 +2,7 @@
 
 use super::params::{CrossEntropyTerm, Reduction};
 use super::{Pass, Term, TermLoss};
+use crate::Result;
 use lyceum_kernels::linear_cross_entropy;
 
 /// Negative log-likelihood of the next token, times a factor.
@@ -29,7 +30,7 @@ impl CrossEntropy {
 }
 
 impl Term for CrossEntropy {
-    fn loss(&self, pass: &Pass) -> TermLoss {
+    fn loss(&self, pass: &Pass) -> Result<TermLoss> {
         let entropy = linear_cross_entropy(
             pass.hidden_nd.clone(),
             pass.head_vd.clone(),
@@ -38,6 +39,6 @@ impl Term for CrossEntropy {
             pass.weights_n(self.reduction),
             pass.products,
         );
-        TermLoss::named("cross_entropy", entropy.loss, self.weight)
+        Ok(TermLoss::named("cross_entropy", entropy.loss, self.weight))
     }
 }

@@ -1,14 +1,15 @@
 //! How far the student's distributions are from a teacher's.
 
-use super::super::teacher::{TeacherModel, VocabularyPolicy, cut};
+use super::super::teacher::{Oracle, VocabularyPolicy};
 use super::params::{Reduction, factor};
 use super::{Pass, Term, TermLoss};
+use crate::Result;
 use crate::component::Problem;
+use crate::distill::Tail;
 use crate::reference::{self, Ref};
-use lyceum_kernels::{Divergence, Projection, Teacher, linear_divergence};
+use lyceum_kernels::{Divergence, Teacher, linear_divergence};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 /// Which divergence. `p` is the teacher's distribution, `q` the student's (MiniLLM, sheet section 8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -53,8 +54,11 @@ pub struct DivergenceTerm {
     #[serde(default = "factor")]
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub weight: f64,
-    /// The teacher: a model with the student's tokenizer.
-    pub teacher: Ref<reference::Model>,
+    /// The teacher: a model with the student's tokenizer, or what one said of the data (`distill.teacher_cache`).
+    pub teacher: Ref<reference::Teaching>,
+    /// Of a cache: what becomes of the probability that its tokens leave.
+    #[serde(default, skip_serializing_if = "is_bucket")]
+    pub tail: Tail,
     /// Weight of `KL(p‖m)`, strictly between 0 and 1; for `jsd` alone, 0.5 where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beta: Option<f64>,
@@ -81,10 +85,11 @@ pub struct DivergenceTerm {
 
 impl DivergenceTerm {
     /// From a teacher, with every default.
-    pub fn new(teacher: Ref<reference::Model>) -> Self {
+    pub fn new(teacher: Ref<reference::Teaching>) -> Self {
         Self {
             weight: 1.0,
             teacher,
+            tail: Tail::default(),
             beta: None,
             skew: None,
             temperature: 1.0,
@@ -151,9 +156,24 @@ impl DivergenceTerm {
         problems
     }
 
-    /// The term.
-    pub(super) fn build(&self, kind: DivergenceKind, teacher: Arc<TeacherModel>) -> Box<dyn Term> {
+    /// The kernels' name for it.
+    pub(crate) fn divergence(&self, kind: DivergenceKind) -> Divergence {
         let skew = self.skew.unwrap_or(0.1);
+        match kind {
+            DivergenceKind::SoftCe => Divergence::SoftCrossEntropy,
+            DivergenceKind::ForwardKl => Divergence::ForwardKl,
+            DivergenceKind::ReverseKl => Divergence::ReverseKl,
+            DivergenceKind::Jsd => Divergence::JensenShannon {
+                beta: self.beta.unwrap_or(0.5),
+            },
+            DivergenceKind::SkewForwardKl => Divergence::SkewForwardKl { skew },
+            DivergenceKind::SkewReverseKl => Divergence::SkewReverseKl { skew },
+            DivergenceKind::Tv => Divergence::TotalVariation,
+        }
+    }
+
+    /// The term.
+    pub(super) fn build(&self, kind: DivergenceKind, oracle: Oracle) -> Box<dyn Term> {
         let squared = if self.tau_squared {
             self.temperature * self.temperature
         } else {
@@ -161,23 +181,18 @@ impl DivergenceTerm {
         };
         Box::new(FromTeacher {
             kind,
-            divergence: match kind {
-                DivergenceKind::SoftCe => Divergence::SoftCrossEntropy,
-                DivergenceKind::ForwardKl => Divergence::ForwardKl,
-                DivergenceKind::ReverseKl => Divergence::ReverseKl,
-                DivergenceKind::Jsd => Divergence::JensenShannon {
-                    beta: self.beta.unwrap_or(0.5),
-                },
-                DivergenceKind::SkewForwardKl => Divergence::SkewForwardKl { skew },
-                DivergenceKind::SkewReverseKl => Divergence::SkewReverseKl { skew },
-                DivergenceKind::Tv => Divergence::TotalVariation,
-            },
+            divergence: self.divergence(kind),
             factor: self.weight * squared,
             temperature: self.temperature,
             reduction: self.reduction,
-            teacher,
+            oracle,
         })
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_bucket(tail: &Tail) -> bool {
+    *tail == Tail::Bucket
 }
 
 /// The term itself.
@@ -188,28 +203,38 @@ struct FromTeacher {
     factor: f64,
     temperature: f64,
     reduction: Reduction,
-    teacher: Arc<TeacherModel>,
+    oracle: Oracle,
 }
 
 impl Term for FromTeacher {
-    fn loss(&self, pass: &Pass) -> TermLoss {
-        let vocabulary = self.teacher.vocabulary().min(pass.head_vd.dims()[0]);
-        let asked = self.teacher.ask(pass.inputs_bt.clone());
-        let teacher = Projection {
-            hidden_nd: pass.rows_of(asked.hidden_nd),
-            ..asked
+    fn loss(&self, pass: &Pass) -> Result<TermLoss> {
+        let (student, teacher) = match &self.oracle {
+            Oracle::Model(teacher) => {
+                let (student, teacher) = teacher.beside(pass);
+                (student, Teacher::Dense(teacher))
+            }
+            Oracle::Cache(cache) => {
+                let width = pass.batch.batch.width;
+                let counts = &pass.weights.of_tokens;
+                let place = |place: usize| {
+                    let row = pass.batch.blocks[place / width];
+                    (counts[place] > 0.0).then_some((row, (place % width) as u64))
+                };
+                let places: Vec<_> = pass.places().into_iter().map(place).collect();
+                let device = pass.hidden_nd.device().without_autodiff();
+                let teacher = cache.teacher(&places, &device, pass.hidden_nd.dtype())?;
+                (pass.projection(), teacher)
+            }
         };
-        let found = linear_divergence(
-            cut(pass.projection(), vocabulary),
-            Teacher::Dense(cut(teacher, vocabulary)),
-            self.divergence,
-            self.temperature,
-            pass.weights_n(self.reduction),
-        );
-        TermLoss::named(self.kind.name(), found.loss, self.factor)
+        let weights_n = pass.weights_n(self.reduction);
+        let found = linear_divergence(student, teacher, self.divergence, self.temperature, weights_n);
+        Ok(TermLoss::named(self.kind.name(), found.loss, self.factor))
     }
 
     fn flops(&self, width: usize) -> f64 {
-        self.teacher.flops(width)
+        match &self.oracle {
+            Oracle::Model(teacher) => teacher.flops(width),
+            Oracle::Cache(_) => 0.0,
+        }
     }
 }

@@ -5,20 +5,26 @@ mod divergence;
 mod params;
 mod pass;
 mod policy_gradient;
+mod preference;
 
 pub(crate) use cross_entropy::CrossEntropy;
 pub use divergence::{DivergenceKind, DivergenceTerm};
 pub use params::{CrossEntropyTerm, Reduction, TermParams};
 pub(crate) use pass::{Pass, Weights, places};
 pub use policy_gradient::PolicyGradientTerm;
+pub use preference::PreferenceTerm;
 
+use crate::Result;
 use burn::tensor::Tensor;
 use std::fmt::Debug;
 
 /// A part of the loss.
 pub(crate) trait Term: Send + Sync + Debug {
     /// The term's loss.
-    fn loss(&self, pass: &Pass) -> TermLoss;
+    ///
+    /// # Errors
+    /// Of what it asks: a cache that is damaged, log-likelihoods that are not finite.
+    fn loss(&self, pass: &Pass) -> Result<TermLoss>;
 
     /// Whether it looks at all positions, also those whose labels do not count.
     fn wants_all(&self) -> bool {

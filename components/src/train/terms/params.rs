@@ -1,16 +1,17 @@
 //! Terms as a user writes them.
 
-use super::super::teacher::{TeacherModel, VocabularyPolicy};
+use super::super::teacher::Teachers;
 use super::Term;
 use super::cross_entropy::CrossEntropy;
 use super::divergence::{DivergenceKind, DivergenceTerm};
 use super::policy_gradient::PolicyGradientTerm;
+use super::preference::PreferenceTerm;
 use crate::Result;
 use crate::component::Problem;
 use crate::reference::{self, Ref};
+use crate::tokens::Blocks;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 /// One term of the loss, as a user writes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,6 +35,9 @@ pub enum TermParams {
     Tv(DivergenceTerm),
     /// The policy gradient of responses that the model drew (`source = { kind = "rollouts" }`).
     PolicyGradient(PolicyGradientTerm),
+    /// A teacher's responses, or likeliest tokens, preferred to the model's own (with `mode = "sequence"`:
+    /// `source = { kind = "preferences" }`).
+    Preference(PreferenceTerm),
 }
 
 /// Negative log-likelihood of the next token.
@@ -72,10 +76,6 @@ impl Reduction {
     }
 }
 
-/// Gives the teacher behind a reference.
-pub(crate) type OpenTeacher<'a> =
-    dyn FnMut(&Ref<reference::Model>, VocabularyPolicy) -> Result<Arc<TeacherModel>> + 'a;
-
 pub(super) fn factor() -> f64 {
     1.0
 }
@@ -106,7 +106,7 @@ impl TermParams {
     /// Which divergence it is, if it is one.
     pub(crate) fn as_divergence(&self) -> Option<(DivergenceKind, &DivergenceTerm)> {
         match self {
-            Self::CrossEntropy(_) | Self::PolicyGradient(_) => None,
+            Self::CrossEntropy(_) | Self::PolicyGradient(_) | Self::Preference(_) => None,
             Self::SoftCe(term) => Some((DivergenceKind::SoftCe, term)),
             Self::ForwardKl(term) => Some((DivergenceKind::ForwardKl, term)),
             Self::ReverseKl(term) => Some((DivergenceKind::ReverseKl, term)),
@@ -118,11 +118,12 @@ impl TermParams {
     }
 
     /// The teacher it asks, if it asks one.
-    pub(crate) fn teacher(&self) -> Option<&Ref<reference::Model>> {
+    pub(crate) fn teacher(&self) -> Option<&str> {
         match self {
             Self::CrossEntropy(_) => None,
-            Self::PolicyGradient(term) => Some(&term.teacher),
-            _ => Some(&self.as_divergence()?.1.teacher),
+            Self::PolicyGradient(term) => Some(term.teacher.as_str()),
+            Self::Preference(term) => Some(term.teacher.as_str()),
+            _ => Some(self.as_divergence()?.1.teacher.as_str()),
         }
     }
 
@@ -130,7 +131,7 @@ impl TermParams {
     pub(crate) fn data(&self) -> Option<&Ref<reference::Blocks>> {
         match self {
             Self::CrossEntropy(term) => term.data.as_ref(),
-            Self::PolicyGradient(_) => None,
+            Self::PolicyGradient(_) | Self::Preference(_) => None,
             _ => self.as_divergence()?.1.data.as_ref(),
         }
     }
@@ -140,15 +141,18 @@ impl TermParams {
         match (self, self.as_divergence()) {
             (_, Some((kind, term))) => term.problems(kind, field),
             (Self::PolicyGradient(term), None) => term.problems(field),
+            (Self::Preference(term), None) => term.problems(field),
             _ => Vec::new(),
         }
     }
 
-    /// The term; `open` gives the teacher it names.
-    pub(crate) fn build(&self, open: &mut OpenTeacher) -> Result<Box<dyn Term>> {
+    /// The term, over `blocks`.
+    pub(crate) fn build(&self, teachers: &mut Teachers, blocks: &Blocks) -> Result<Box<dyn Term>> {
+        let mut model = |reference, policy| teachers.model(reference, policy, blocks);
         Ok(match self {
             Self::CrossEntropy(term) => Box::new(CrossEntropy::new(term)),
-            Self::PolicyGradient(term) => term.build(open(&term.teacher, term.vocab_policy)?),
+            Self::PolicyGradient(term) => term.build(model(&term.teacher, term.vocab_policy)?),
+            Self::Preference(term) => term.build(model(&term.teacher, term.vocab_policy)?),
             Self::SoftCe(term)
             | Self::ForwardKl(term)
             | Self::ReverseKl(term)
@@ -159,7 +163,7 @@ impl TermParams {
                 let kind = self
                     .as_divergence()
                     .map_or(DivergenceKind::SoftCe, |(kind, _)| kind);
-                term.build(kind, open(&term.teacher, term.vocab_policy)?)
+                term.build(kind, teachers.oracle(term, kind, blocks)?)
             }
         })
     }

@@ -1,9 +1,10 @@
 //! The policy gradient of responses that the model drew, with the exact gradient of the next step (MiniLLM).
 
 use super::super::sources::{DrawnBatch, DrawnRow, Known};
-use super::super::teacher::{TeacherModel, VocabularyPolicy, cut};
+use super::super::teacher::{TeacherModel, VocabularyPolicy};
 use super::params::{Reduction, factor};
 use super::{Pass, Term, TermLoss, number};
+use crate::Result;
 use crate::component::Problem;
 use crate::distill::of_likelihoods;
 use crate::distill::policy_gradient::{
@@ -11,7 +12,7 @@ use crate::distill::policy_gradient::{
 };
 use crate::reference::{self, Ref};
 use burn::tensor::Tensor;
-use lyceum_kernels::{Divergence, Projection, Teacher, linear_divergence};
+use lyceum_kernels::{Divergence, Teacher, linear_divergence};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -71,16 +72,16 @@ struct Told {
 }
 
 impl Term for Policy {
-    fn loss(&self, pass: &Pass) -> TermLoss {
+    fn loss(&self, pass: &Pass) -> Result<TermLoss> {
         let Known::Drawn(drawn) = &pass.batch.known else {
             // Rows that nobody drew have no policy gradient; the next step's divergence they have.
             let (loss, value) = self.single_step(pass, pass.weights_n(Reduction::TokenMean));
-            return TermLoss {
+            return Ok(TermLoss {
                 loss: loss * self.weight,
                 notes: vec![("reverse_kl", value)],
-            };
+            });
         };
-        let told = self.tell(drawn);
+        let told = self.tell(drawn)?;
         let share = pass.share();
         let mut notes = Vec::new();
         if let Some(metrics) = told.metrics {
@@ -126,10 +127,10 @@ impl Term for Policy {
             losses.push(loss);
         }
         let loss = losses.into_iter().reduce(|sum, loss| sum + loss);
-        TermLoss {
+        Ok(TermLoss {
             loss: loss.expect("checked: one of the two is wanted") * self.weight,
             notes,
-        }
+        })
     }
 
     fn flops(&self, width: usize) -> f64 {
@@ -144,25 +145,15 @@ impl Term for Policy {
 impl Policy {
     /// The reverse KL of the next token at the visited prefixes, weighted; and its value.
     fn single_step(&self, pass: &Pass, weights_n: Tensor<1>) -> (Tensor<1>, f64) {
-        let vocabulary = self.teacher.vocabulary().min(pass.head_vd.dims()[0]);
-        let asked = self.teacher.ask(pass.inputs_bt.clone());
-        let teacher = Projection {
-            hidden_nd: pass.rows_of(asked.hidden_nd),
-            ..asked
-        };
-        let found = linear_divergence(
-            cut(pass.projection(), vocabulary),
-            Teacher::Dense(cut(teacher, vocabulary)),
-            Divergence::ReverseKl,
-            1.0,
-            weights_n,
-        );
+        let (student, teacher) = self.teacher.beside(pass);
+        let teacher = Teacher::Dense(teacher);
+        let found = linear_divergence(student, teacher, Divergence::ReverseKl, 1.0, weights_n);
         let value = number(&found.loss);
         (found.loss, value)
     }
 
     /// Rewards, importance weights and advantages of a batch.
-    fn tell(&self, drawn: &DrawnBatch) -> Told {
+    fn tell(&self, drawn: &DrawnBatch) -> Result<Told> {
         let width = drawn.max_tokens;
         let lay = |of: &dyn Fn(&DrawnRow) -> Option<&Vec<f32>>| -> Option<Vec<f64>> {
             let mut all = vec![0.0; drawn.rows.len() * width];
@@ -188,16 +179,17 @@ impl Policy {
             teacher: &teacher,
             teacher_drawn: teacher_drawn.as_deref(),
         };
+        rollout.check()?;
         let importance = rollout.importance(drawn.teacher_mix);
         let rewards = rollout.rewards(self.recipe.reward_scaling, self.recipe.reward_clip);
         let advantage = advantages(&self.recipe, &rewards, &mask, width);
         let metrics = RolloutMetrics::of(&rollout, &rewards, &importance);
-        Told {
+        Ok(Told {
             importance,
             advantage,
             metrics,
             student,
-        }
+        })
     }
 }
 
