@@ -55,7 +55,7 @@ fn every_experiment_in_the_guide_is_valid() {
             assert!(out.status.success(), "{}: {talk}", page.display());
         }
     }
-    assert_eq!(checked, 10, "examples in the README and the guide");
+    assert_eq!(checked, 11, "examples in the README and the guide");
 }
 
 #[test]

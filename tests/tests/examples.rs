@@ -22,6 +22,9 @@ files = ["data/prompts.jsonl"]
 use = "corpus.jsonl"
 files = ["data/instructions.jsonl"]
 keep_columns = ["instruction", "output"]
+[steps.pairs]
+use = "corpus.pairs"
+files = ["data/pairs.jsonl"]
 [steps.bpe]
 use = "tokenizer.train"
 corpus = "@pool"

@@ -9,6 +9,7 @@ use crate::reference::{self, Ref, Refs};
 use crate::score::{batch_size, check_model};
 use crate::table::ratio;
 use crate::tokens::{Block, Blocks, Example, check_block};
+use crate::train::VocabularyPolicy;
 use crate::{Artifact, Context, Error, Kind, Result};
 use lyceum_kernels::Divergence as Kernel;
 use schemars::JsonSchema;
@@ -43,6 +44,9 @@ pub struct Params {
     #[serde(default = "positions")]
     #[schemars(extend("x-unit" = "tokens"))]
     pub positions: Vec<u64>,
+    /// What to do about a teacher whose vocabulary has another size.
+    #[serde(default)]
+    pub vocab_policy: VocabularyPolicy,
     /// Blocks that go through the models together.
     #[serde(default = "batch_size")]
     #[schemars(range(min = 1, max = 65536), extend("x-unit" = "blocks", "x-runtime" = true))]
@@ -58,9 +62,9 @@ pub enum DivergenceKind {
     /// KL(q‖p): large where the model may write what the teacher would not.
     ReverseKl,
     /// ½ KL(p‖m) + ½ KL(q‖m) with m = (p + q) / 2: at most ln 2.
-    JensenShannon,
+    Jsd,
     /// ½ Σ|p − q|: at most 1.
-    TotalVariation,
+    Tv,
 }
 
 impl DivergenceKind {
@@ -69,8 +73,8 @@ impl DivergenceKind {
         match self {
             Self::ForwardKl => "forward_kl",
             Self::ReverseKl => "reverse_kl",
-            Self::JensenShannon => "jensen_shannon",
-            Self::TotalVariation => "total_variation",
+            Self::Jsd => "jsd",
+            Self::Tv => "tv",
         }
     }
 
@@ -78,8 +82,8 @@ impl DivergenceKind {
         match self {
             Self::ForwardKl => Kernel::ForwardKl,
             Self::ReverseKl => Kernel::ReverseKl,
-            Self::JensenShannon => Kernel::JensenShannon { beta: 0.5 },
-            Self::TotalVariation => Kernel::TotalVariation,
+            Self::Jsd => Kernel::JensenShannon { beta: 0.5 },
+            Self::Tv => Kernel::TotalVariation,
         }
     }
 
@@ -88,8 +92,8 @@ impl DivergenceKind {
         let (title, y) = match self {
             Self::ForwardKl => ("Forward KL to the teacher", "nats"),
             Self::ReverseKl => ("Reverse KL to the teacher", "nats"),
-            Self::JensenShannon => ("Jensen-Shannon divergence from the teacher", "nats"),
-            Self::TotalVariation => ("Total variation from the teacher", "probability"),
+            Self::Jsd => ("Jensen-Shannon divergence from the teacher", "nats"),
+            Self::Tv => ("Total variation from the teacher", "probability"),
         };
         Axes {
             title,
@@ -172,9 +176,10 @@ data = "@tokens"
         let mut table = Table::default();
         for artifact in &models {
             let student = load(artifact)?;
-            same_vocabulary(artifact, &student, &teacher, &taught)?;
+            let vocabulary = shared_vocabulary(artifact, &student, &teacher, &taught, params.vocab_policy)?;
             let work = Work {
                 params: &params,
+                vocabulary,
                 blocks: &blocks,
                 student: &student,
                 teacher: &taught,
@@ -187,26 +192,27 @@ data = "@tokens"
     }
 }
 
-/// Refuses models whose next-token distributions are over different tokens. `vocab_mismatch`, `tokenizer_mismatch`.
-pub(super) fn same_vocabulary(
+/// Tokens that distributions of both models are over. `teacher_vocab_mismatch`, `tokenizer_mismatch`.
+pub(super) fn shared_vocabulary(
     artifact: &Artifact,
     student: &Loaded,
     teacher: &Artifact,
     taught: &Loaded,
-) -> Result<()> {
+    policy: VocabularyPolicy,
+) -> Result<usize> {
     let (ours, theirs) = (student.config.vocab_size, taught.config.vocab_size);
     let (label, teacher) = (&artifact.label, &teacher.label);
-    if ours != theirs {
-        let message = format!("`{label}` knows {ours} tokens; the teacher `{teacher}` knows {theirs}");
-        return Err(Error::data("vocab_mismatch", message)
-            .hint("distributions can only be compared over one vocabulary"));
-    }
     if student.details.tokenizer != taught.details.tokenizer {
         let message = format!("`{label}` and the teacher `{teacher}` have different tokenizers");
         return Err(Error::data("tokenizer_mismatch", message)
             .hint("distributions can only be compared over one vocabulary"));
     }
-    Ok(())
+    if ours != theirs && policy == VocabularyPolicy::Equal {
+        let message = format!("teacher `{teacher}` knows {theirs} tokens; `{label}` knows {ours}");
+        return Err(Error::data("teacher_vocab_mismatch", message)
+            .hint("if only the padding at the end differs, set `vocab_policy = \"truncate_tail\"`"));
+    }
+    Ok(ours.min(theirs))
 }
 
 /// The group that a position, from 1, belongs to.
@@ -225,6 +231,7 @@ fn bucket_name(positions: &[u64], bucket: usize) -> String {
 
 struct Work<'a> {
     params: &'a Params,
+    vocabulary: usize,
     blocks: &'a Blocks,
     student: &'a Loaded,
     teacher: &'a Loaded,
@@ -272,13 +279,8 @@ impl Work<'_> {
             self.context.check_cancelled()?;
             let blocks: Vec<Block> = batch.iter().map(|&position| self.blocks.get(position)).collect();
             let texts: Vec<Compared> = blocks.iter().map(|block| compared(block, pad)).collect();
-            let found = divergences(
-                &self.student.decoder,
-                &self.teacher.decoder,
-                &texts,
-                &kernels,
-                device,
-            );
+            let decoders = [&self.student.decoder, &self.teacher.decoder];
+            let found = divergences(decoders, self.vocabulary, &texts, &kernels, device);
             for (block, text) in blocks.iter().zip(&texts) {
                 sums.blocks.push(block.index);
                 tokens += text.ids.len() as u64;

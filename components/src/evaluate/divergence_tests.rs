@@ -45,7 +45,7 @@ fn log_probabilities(bench: &Bench, model: &str, ids: &[u32]) -> Vec<Vec<f64>> {
 fn divergences_are_those_of_whole_distributions_over_answers_alone() {
     let bench = bench();
     let tokens = tokens(&bench);
-    let kinds = json!({ "kinds": ["forward_kl", "reverse_kl", "jensen_shannon", "total_variation"],
+    let kinds = json!({ "kinds": ["forward_kl", "reverse_kl", "jsd", "tv"],
         "positions": [1, 3], "batch_size": 1 });
     let table = run(&bench, "apart", kinds.clone()).expect("measures");
     let found = figures(&read_table(&table).expect("reads"));
@@ -72,7 +72,7 @@ fn divergences_are_those_of_whole_distributions_over_answers_alone() {
             }
         }
     }
-    for (kind, expected) in ["forward_kl", "reverse_kl", "jensen_shannon", "total_variation"]
+    for (kind, expected) in ["forward_kl", "reverse_kl", "jsd", "tv"]
         .into_iter()
         .zip(expected)
     {
@@ -122,8 +122,5 @@ fn positions_ascend_and_teachers_share_the_vocabulary() {
         .run::<crate::model::Init>("foreign", json!({ "tokenizer": "@small", "model": model }))
         .expect("makes a model");
     let error = run(&bench, "mistake", json!({ "teacher": "@foreign" })).expect_err("another vocabulary");
-    assert!(
-        ["vocab_mismatch", "tokenizer_mismatch"].contains(&error.code()),
-        "{error}"
-    );
+    assert!(error.code() == "vocab_mismatch", "{error}");
 }

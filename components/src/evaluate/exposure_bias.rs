@@ -1,6 +1,6 @@
 //! `evaluate.exposure_bias`: how much more language models err on their own text than on a teacher's.
 
-use super::divergence::same_vocabulary;
+use super::divergence::shared_vocabulary;
 use super::questions::{Questions, Rules};
 use crate::artifact::{Axes, Place, Table};
 use crate::component::{Component, Estimate, Output, Problem, Size, Sizes, main_output};
@@ -10,6 +10,7 @@ use crate::metrics::{Errors, Reduction, accumulated, excess};
 use crate::pair_template::BuiltIn;
 use crate::reference::{self, Ref, Refs};
 use crate::score::batch_size;
+use crate::train::VocabularyPolicy;
 use crate::{Artifact, Context, Error, FilePath, Kind, Result, Seeding, disk};
 use lyceum_kernels::Divergence;
 use schemars::JsonSchema;
@@ -58,6 +59,9 @@ pub struct Params {
     /// Leaves the first token of every answer out, as MiniLLM's released code does.
     #[serde(default)]
     pub skip_first: bool,
+    /// What to do about a teacher whose vocabulary has another size.
+    #[serde(default)]
+    pub vocab_policy: VocabularyPolicy,
     /// Only so many prompts, from the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1), extend("x-unit" = "prompts"))]
@@ -173,10 +177,11 @@ samples = 10
         let mut table = Table::default();
         for (number, artifact) in models.iter().enumerate() {
             let student = open(artifact)?.for_writing();
-            same_vocabulary(artifact, &student.loaded, &teacher, &taught.loaded)?;
+            let policy = params.vocab_policy;
+            let vocabulary = shared_vocabulary(artifact, &student.loaded, &teacher, &taught.loaded, policy)?;
             let own = work.texts(&student, &format!("model{number}"), &artifact.label)?;
-            let own = work.errors(&student, &own, &artifact.label)?;
-            let teachers = work.errors(&student, &of_teacher, &artifact.label)?;
+            let own = work.errors(&student, vocabulary, &own, &artifact.label)?;
+            let teachers = work.errors(&student, vocabulary, &of_teacher, &artifact.label)?;
             work.add_to(&mut table, &artifact.label, &own, &teachers);
         }
         table.write(&context.output("")?, ())
@@ -235,7 +240,13 @@ impl Work<'_> {
     }
 
     /// KL(p‖q) before every token of the texts, over the whole vocabulary.
-    fn errors(&self, student: &LanguageModel, texts: &[Vec<Vec<u32>>], label: &str) -> Result<Errors> {
+    fn errors(
+        &self,
+        student: &LanguageModel,
+        vocabulary: usize,
+        texts: &[Vec<Vec<u32>>],
+        label: &str,
+    ) -> Result<Errors> {
         let context = self.context;
         let skipped = usize::from(self.params.skip_first);
         let mut whole = Vec::new();
@@ -257,13 +268,9 @@ impl Work<'_> {
             });
             let compared: Vec<Compared> = compared.collect();
             let (student, teacher) = (&student.loaded, &self.teacher.loaded);
-            let found = divergences(
-                &student.decoder,
-                &teacher.decoder,
-                &compared,
-                &[Divergence::ForwardKl],
-                &context.device,
-            );
+            let decoders = [&student.decoder, &teacher.decoder];
+            let kinds = [Divergence::ForwardKl];
+            let found = divergences(decoders, vocabulary, &compared, &kinds, &context.device);
             for text in &compared {
                 tokens += text.ids.len() as u64;
                 flops += forward_flops(&student.config, text.ids.len());

@@ -14,11 +14,12 @@ pub(crate) struct Compared<'a> {
     pub(crate) after: Vec<usize>,
 }
 
-/// The divergences `kinds` of `student` from `teacher` at temperature 1, in nats: by kind, text and place. The texts are
-/// read as one batch by each, and the vocabularies are one; logits of all rows are never held at once.
+/// The divergences `kinds` of the first model from the second, the teacher, at temperature 1, in nats: by kind, text and
+/// place. The texts are read as one batch by each; distributions are over the first `vocabulary` tokens of both, and logits of
+/// all rows are never held at once.
 pub(crate) fn divergences(
-    student: &Decoder,
-    teacher: &Decoder,
+    [student, teacher]: [&Decoder; 2],
+    vocabulary: usize,
     texts: &[Compared],
     kinds: &[Divergence],
     device: &Device,
@@ -37,8 +38,8 @@ pub(crate) fn divergences(
         let chosen: Vec<usize> = texts.iter().enumerate().flat_map(row).collect();
         Projection {
             hidden_nd: rows(decoder.hidden(inputs_bt), &chosen),
-            head_vd: decoder.head(),
-            bias_v: decoder.head_bias(),
+            head_vd: decoder.head().narrow(0, 0, vocabulary),
+            bias_v: decoder.head_bias().map(|bias_v| bias_v.narrow(0, 0, vocabulary)),
         }
     };
     let (student, teacher) = (projection(student), projection(teacher));

@@ -201,6 +201,7 @@ impl Operation {
             words => words.iter().map(|word| word.text()).collect::<Vec<_>>().join(" "),
         };
         match self.family {
+            Family::Translate if words.is_empty() => vec![NOTHING.to_owned()],
             Family::Translate => {
                 let codes: Vec<String> = words.iter().map(|word| word.code()).collect();
                 vec![codes.join(" ")]
@@ -264,13 +265,19 @@ mod tests {
     #[test]
     fn nothing_has_a_name() {
         let words = [word("red")];
-        for family in [Family::Keep, Family::Choose] {
+        let answers = |family, words: &[Word]| {
             let operation = Operation {
                 family,
                 class: 0,
                 key: None,
             };
-            assert_eq!(operation.answers(&words), ["none"]);
+            operation.answers(words)
+        };
+        for family in [Family::Keep, Family::Choose] {
+            assert_eq!(answers(family, &words), ["none"]);
+        }
+        for family in [Family::Translate, Family::First, Family::Last, Family::Sort] {
+            assert_eq!(answers(family, &[]), ["none"]);
         }
     }
 }
