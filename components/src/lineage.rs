@@ -160,9 +160,9 @@ fn role_in(component: &str, input: &Input, own: Option<Charge>) -> Option<Charge
         (Some(teacher), _) => Some(teacher),
         (None, "generate") => Some(Charge::Teacher),
         (None, "score") => Some(Charge::Reference),
-        // A training that goes on was begun for the same.
-        (None, "train") if component != "train.scorer" && input.field == "model" => own,
         (None, "train") if component == "train.scorer" => Some(Charge::Reference),
+        // A training that goes on was begun for the same.
+        (None, "train" | "distill") if input.field == "model" => own,
         (None, "model") => own,
         _ => None,
     }
@@ -214,6 +214,7 @@ mod tests {
             "score.pds/q" => (json!({ "scorer": at("train.scorer/r") }), 1e6),
             "select.top/q" => (json!({ "scores": at("score.pds/q") }), 0.0),
             "generate.text/g" => (json!({ "model": at("train.lm/teacher") }), 1e7),
+            "distill.word_kd/d" => (json!({ "model": at("train.lm/base") }), 1e8),
             other => return Err(unknown(other)),
         };
         let component = location.split('/').next().expect("a component");
@@ -260,6 +261,8 @@ mod tests {
         );
         let taught = behind("objective.teacher", "train.lm/teacher");
         assert_eq!(sums(&taught, &nothing, &ALL), [("teacher", 11.0)]);
+        let taught = behind("objective.teacher", "distill.word_kd/d");
+        assert_eq!(sums(&taught, &nothing, &ALL), [("teacher", 1e8 + 1.0)]);
         // What a student goes on from is no selection's cost.
         assert_eq!(sums(&behind("model", "train.lm/base"), &nothing, &ALL), []);
         assert_eq!(sums(&behind("eval.data", "select.top/s"), &nothing, &ALL), []);

@@ -236,11 +236,7 @@ fn models(data: &RunData) -> Vec<Value> {
                 .unwrap_or_default()
         };
         let charged = curve.details.get("charged").and_then(Value::as_object);
-        let charged: f64 = charged
-            .into_iter()
-            .flat_map(|by| by.values())
-            .filter_map(Value::as_f64)
-            .sum();
+        let charged: f64 = charged.map_or(0.0, |by| by.values().filter_map(Value::as_f64).sum());
         let flops = match charged {
             0.0 => number(get("flops")),
             charged => format!("{} + {} charged", number(get("flops")), number(charged)),

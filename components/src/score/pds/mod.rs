@@ -9,6 +9,8 @@ mod labels;
 mod params;
 mod proxy;
 mod scorer;
+#[cfg(test)]
+mod scorer_tests;
 mod solve;
 #[cfg(test)]
 mod tests;
