@@ -23,4 +23,3 @@ pub use import::{Import, ImportParams};
 pub use pack::{Pack, PackParams};
 pub use packer::{Ends, Packed, Packer, Rules};
 pub use pairs::{OnJoined, Pairs, PairsParams};
-pub use pairs::{OnJoined, Pairs, PairsParams};
