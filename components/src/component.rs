@@ -125,6 +125,18 @@ pub struct Size {
     pub flops: f64,
 }
 
+impl Size {
+    /// Tokens of packed blocks that are predicted: all but the first of each.
+    pub fn predicted(&self) -> f64 {
+        (self.tokens - self.items).max(0.0)
+    }
+
+    /// Predicted tokens of a block, on average.
+    pub fn width(&self) -> f64 {
+        self.predicted() / self.items.max(1.0)
+    }
+}
+
 /// What is known of the inputs, by reference (`"@step"`), and of files by path.
 #[derive(Debug, Default)]
 pub struct Sizes {

@@ -4,16 +4,19 @@
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Int, Tensor};
 
+use crate::cross_entropy::linear_cross_entropy;
 use crate::flex::{self, Plain};
 use crate::linear::widened;
+use crate::product::Products;
 use crate::projection::Projection;
 
+mod compare;
 mod fused;
 mod reference;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use fused::{flex_dense, flex_top_k};
+pub(crate) use fused::{FlexLabels, flex_dense, flex_top_k};
 
 /// How far a student's distribution `q` is from a teacher's `p`: `Σ_v` of what each kind says (MiniLLM, Gu et al. 2024;
 /// skewed: DistiLLM, Ko et al. 2024; Jensen-Shannon: GKD, Agarwal et al. 2024).
@@ -91,6 +94,26 @@ pub struct LinearDivergence {
     pub value_n: Tensor<1>,
 }
 
+/// What is to be said besides: tokens, whose negative log-likelihoods count too.
+#[derive(Debug, Clone)]
+pub struct Labels {
+    /// Ids, `[n]`.
+    pub targets_n: Tensor<1, Int>,
+    /// What each counts, `[n]`; constants.
+    pub weights_n: Tensor<1>,
+}
+
+/// What [`linear_divergence_and_labels`] gives.
+#[derive(Debug, Clone)]
+pub struct LabelledDivergence {
+    /// `Σ_n weight_n · value_n + Σ_n label weight_n · nll_n`, differentiable, of shape `[1]`.
+    pub loss: Tensor<1>,
+    /// The divergence at every row, outside the graph.
+    pub value_n: Tensor<1>,
+    /// Negative log-likelihood of every label in nats, at temperature 1, outside the graph.
+    pub nll_n: Tensor<1>,
+}
+
 /// Which divergence, and at which temperature.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
@@ -103,8 +126,7 @@ pub(crate) struct Settings {
 /// Weighted divergence of the student's distributions from the teacher's, both `softmax(logits / temperature)`.
 ///
 /// Gradients reach the student's hidden states, head and bias; the weights are constants. They are worked out together with
-/// the value, chunk by chunk, as in [`linear_cross_entropy`](crate::linear_cross_entropy). No factor `temperature²` is put
-/// in: weights may hold one.
+/// the value, chunk by chunk, as in [`linear_cross_entropy`]. No factor `temperature²` is put in: weights may hold one.
 ///
 /// # Shapes
 /// Those of [`Projection`] and [`Teacher`]; `weights_n`: `[n]`.
@@ -115,43 +137,128 @@ pub fn linear_divergence(
     temperature: f64,
     weights_n: Tensor<1>,
 ) -> LinearDivergence {
-    assert!(temperature > 0.0, "a temperature is positive");
-    let settings = Settings {
-        divergence: divergence.plain(),
-        temperature,
-        gradients: student.hidden_nd.device().is_autodiff(),
-    };
-    let weights_n = weights_n.without_autodiff();
-    let plain = student.clone().without_autodiff();
-    let (value_n, by) = values(plain, teacher.untracked(), settings, weights_n.clone());
-    let value = (value_n.clone() * weights_n).sum();
-    let loss = match by {
-        Some(by) => student.with_gradients(value, by),
-        None => value,
-    };
+    let settings = Settings::new(&student, divergence, temperature);
+    let LabelledDivergence { loss, value_n, .. } = joined(student, teacher, settings, weights_n, None);
     LinearDivergence { loss, value_n }
 }
 
-/// The divergence at every row and, where they are wanted, the weighted sum's gradients.
+/// [`linear_divergence`] and [`linear_cross_entropy`] added up; at temperature 1 the student's logits, and the gradients that
+/// come of them, are worked out once.
+///
+/// # Shapes
+/// As there, and those of [`Labels`].
+pub fn linear_divergence_and_labels(
+    student: Projection,
+    teacher: Teacher,
+    divergence: Divergence,
+    temperature: f64,
+    weights_n: Tensor<1>,
+    labels: Labels,
+) -> LabelledDivergence {
+    if temperature == 1.0 {
+        let settings = Settings::new(&student, divergence, temperature);
+        return joined(student, teacher, settings, weights_n, Some(labels));
+    }
+    let found = linear_divergence(student.clone(), teacher, divergence, temperature, weights_n);
+    let entropy = linear_cross_entropy(
+        student.hidden_nd,
+        student.head_vd,
+        student.bias_v,
+        labels.targets_n,
+        labels.weights_n,
+        Products::Full,
+    );
+    LabelledDivergence {
+        loss: found.loss + entropy.loss,
+        value_n: found.value_n,
+        nll_n: entropy.nll_n,
+    }
+}
+
+impl Settings {
+    fn new(student: &Projection, divergence: Divergence, temperature: f64) -> Self {
+        assert!(temperature > 0.0, "a temperature is positive");
+        Self {
+            divergence: divergence.plain(),
+            temperature,
+            gradients: student.hidden_nd.device().is_autodiff(),
+        }
+    }
+}
+
+/// The divergence and, where there are labels, their likelihoods.
+fn joined(
+    student: Projection,
+    teacher: Teacher,
+    settings: Settings,
+    weights_n: Tensor<1>,
+    labels: Option<Labels>,
+) -> LabelledDivergence {
+    let weights_n = weights_n.without_autodiff();
+    let labels = labels.map(|labels| Labels {
+        targets_n: labels.targets_n.without_autodiff(),
+        weights_n: labels.weights_n.without_autodiff(),
+    });
+    let plain = student.clone().without_autodiff();
+    let found = values(
+        plain,
+        teacher.untracked(),
+        settings,
+        weights_n.clone(),
+        labels.clone(),
+    );
+    let mut value = (found.value_n.clone() * weights_n).sum();
+    if let Some(labels) = labels {
+        value = value + (found.nll_n.clone() * labels.weights_n).sum();
+    }
+    LabelledDivergence {
+        loss: match found.by {
+            Some(by) => student.with_gradients(value, by),
+            None => value,
+        },
+        value_n: found.value_n,
+        nll_n: found.nll_n,
+    }
+}
+
+/// What is worked out of all rows; without labels `nll_n` is empty.
+struct Found {
+    value_n: Tensor<1>,
+    nll_n: Tensor<1>,
+    /// Gradients of the weighted sum, where they are wanted.
+    by: Option<Projection>,
+}
+
+/// The divergence at every row, the labels' likelihoods and, where they are wanted, the weighted sum's gradients.
 fn values(
     student: Projection,
     teacher: Teacher,
     settings: Settings,
     weights_n: Tensor<1>,
-) -> (Tensor<1>, Option<Projection>) {
+    labels: Option<Labels>,
+) -> Found {
     let wide = student.head_vd.dtype() == DType::F32;
     if !flex::is_fused(&student.hidden_nd) || !wide {
-        return reference::values(&student, &teacher, settings, &weights_n);
+        return reference::values(&student, &teacher, settings, &weights_n, labels.as_ref());
     }
     let biased = student.bias_v.is_some();
     let bias_v = flex::or_empty(student.bias_v, &student.hidden_nd);
+    let device = student.hidden_nd.device();
+    let (targets_n, label_weights_n) = match labels {
+        Some(labels) => (labels.targets_n, widened(labels.weights_n, DType::F32)),
+        None => (
+            Tensor::zeros([0], &device),
+            Tensor::zeros([0], (&device, DType::F32)),
+        ),
+    };
     let [hidden, head, bias, weights] = [
         student.hidden_nd.into_dispatch(),
         student.head_vd.into_dispatch(),
         bias_v.into_dispatch(),
         weights_n.into_dispatch(),
     ];
-    let (value_n, by_hidden, by_head, by_bias) = match teacher {
+    let (targets, label_weights) = (targets_n.into_dispatch(), label_weights_n.into_dispatch());
+    let (value_n, nll_n, by_hidden, by_head, by_bias) = match teacher {
         Teacher::Dense(teacher) => {
             let bias_v = flex::or_empty(teacher.bias_v, &teacher.hidden_nd);
             Dispatch::fused_divergence(
@@ -159,6 +266,8 @@ fn values(
                 head,
                 bias,
                 weights,
+                targets,
+                label_weights,
                 widened(teacher.hidden_nd, DType::F32).into_dispatch(),
                 widened(teacher.head_vd, DType::F32).into_dispatch(),
                 widened(bias_v, DType::F32).into_dispatch(),
@@ -174,6 +283,8 @@ fn values(
             head,
             bias,
             weights,
+            targets,
+            label_weights,
             ids_nk.into_dispatch(),
             widened(log_p_nk, DType::F32).into_dispatch(),
             widened(log_tail_n, DType::F32).into_dispatch(),
@@ -185,7 +296,11 @@ fn values(
         head_vd: Tensor::from_dispatch(by_head),
         bias_v: biased.then(|| Tensor::from_dispatch(by_bias)),
     });
-    (Tensor::from_dispatch(value_n), by)
+    Found {
+        value_n: Tensor::from_dispatch(value_n),
+        nll_n: Tensor::from_dispatch(nll_n),
+        by,
+    }
 }
 
 impl Teacher {

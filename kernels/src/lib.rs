@@ -54,7 +54,10 @@ pub use cross_entropy::{
     CrossEntropy, CrossEntropyAlong, Likelihoods, linear_cross_entropy, linear_cross_entropy_along,
     linear_likelihoods, linear_nll,
 };
-pub use divergence::{Divergence, LinearDivergence, Teacher, linear_divergence};
+pub use divergence::{
+    Divergence, LabelledDivergence, Labels, LinearDivergence, Teacher, linear_divergence,
+    linear_divergence_and_labels,
+};
 pub use exp::exponentials;
 pub use gelu::{Gelu, gelu};
 pub use layer_norm::layer_norm;

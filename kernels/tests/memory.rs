@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, activation::log_softmax};
 use lyceum_kernels::{
-    Divergence, Orientation, Products, Projection, Teacher, linear, linear_cross_entropy_along,
-    linear_divergence, linear_nll,
+    Divergence, Orientation, Products, Projection, Teacher, linear, linear_argmax,
+    linear_cross_entropy_along, linear_divergence, linear_likeliest, linear_nll,
 };
 
 /// Bytes held, and the most that were.
@@ -155,4 +155,21 @@ fn derivatives_along_a_direction_never_hold_the_logits_of_all_rows() {
         let _ = linear_cross_entropy_along(projection, direction, None, targets, weights);
     });
     assert!(held < n * v * size_of::<f32>() / 8, "{held} bytes");
+}
+
+/// The likeliest tokens are looked for in a chunk's logits, less than a quarter of all.
+#[test]
+fn the_likeliest_tokens_never_hold_the_logits_of_all_rows() {
+    let _guard = ONE_AT_A_TIME.lock();
+    let [n, d, v] = [1024, 8, 50_257];
+    let projection = projection([n, d, v], &Device::flex());
+    let all = n * v * size_of::<f32>();
+    let held = most(|| {
+        let _ = linear_likeliest(projection.clone(), 64, 1.0, Products::Full);
+    });
+    assert!(held < all / 4, "{held} bytes");
+    let held = most(|| {
+        let _ = linear_argmax(projection.clone(), Products::Full);
+    });
+    assert!(held < all / 4, "{held} bytes");
 }

@@ -1,7 +1,10 @@
 //! Losses that are functions of tokens' log-likelihoods, through the output head.
 
 use burn::tensor::{Int, Tensor};
-use lyceum_kernels::{Products, Projection, linear_cross_entropy, linear_nll};
+use lyceum_kernels::{
+    Divergence, Labels, Products, Projection, Teacher, linear_cross_entropy, linear_divergence_and_labels,
+    linear_nll,
+};
 
 /// What a loss makes of log-likelihoods.
 #[derive(Debug)]
@@ -14,54 +17,113 @@ pub struct OfLikelihoods<T> {
     pub other: T,
 }
 
+/// A divergence from a teacher at the same rows, at temperature 1.
+#[derive(Debug, Clone)]
+pub struct Beside {
+    /// The teacher.
+    pub teacher: Teacher,
+    /// The divergence.
+    pub divergence: Divergence,
+    /// What each row counts, `[n]`.
+    pub weights_n: Tensor<1>,
+}
+
 /// A loss that is any differentiable function of the targets' log-likelihoods, in chunks of rows.
 ///
 /// The function is differentiated by itself; its derivatives are then the weights of a cross-entropy, whose backward pass
 /// leads through the head. So the head is applied twice, and logits of all rows are never held.
 ///
 /// # Shapes
-/// Those of [`Projection`]; `targets_n` and what `loss` is given: `[n]`; what it gives: `[1]`.
+/// Those of [`Projection`]; `targets_n` and what `loss` is given: `[n]`; what it gives first: `[1]`.
 pub fn of_likelihoods<T>(
     projection: Projection,
     targets_n: Tensor<1, Int>,
     products: Products,
     loss: impl FnOnce(Tensor<1>) -> (Tensor<1>, T),
 ) -> OfLikelihoods<T> {
+    let (found, by_logp_n) = differentiated(&projection, &targets_n, products, loss);
     let Projection {
         hidden_nd,
         head_vd,
         bias_v,
     } = projection;
-    let nll_n = linear_nll(
-        hidden_nd.clone(),
-        head_vd.clone(),
-        bias_v.clone(),
-        targets_n.clone(),
-        products,
-    );
-    let logp_n = nll_n.neg();
     if !hidden_nd.device().is_autodiff() {
-        let (loss, other) = loss(logp_n.clone());
-        return OfLikelihoods { loss, logp_n, other };
+        return found;
     }
-    let leaf_n = logp_n.clone().autodiff().require_grad();
-    let (value, other) = loss(leaf_n.clone());
-    let gradients = value.clone().backward();
-    // A loss that does not look at the likelihoods has no gradient.
-    let by_logp_n = leaf_n.grad(&gradients).unwrap_or_else(|| logp_n.zeros_like());
-    let entropy = linear_cross_entropy(
+    let nll_weights_n = by_logp_n.neg().autodiff();
+    let entropy = linear_cross_entropy(hidden_nd, head_vd, bias_v, targets_n, nll_weights_n, products);
+    found.with_gradient_of(entropy.loss, None)
+}
+
+/// The same with a divergence added to the loss, whose backward pass is the same one. Beside it the divergence at every row.
+///
+/// # Shapes
+/// As [`of_likelihoods`]; those of [`Beside`].
+pub fn of_likelihoods_beside<T>(
+    projection: Projection,
+    targets_n: Tensor<1, Int>,
+    products: Products,
+    beside: Beside,
+    loss: impl FnOnce(Tensor<1>) -> (Tensor<1>, T),
+) -> (OfLikelihoods<T>, Tensor<1>) {
+    let (found, by_logp_n) = differentiated(&projection, &targets_n, products, loss);
+    let labels = Labels {
+        targets_n,
+        weights_n: by_logp_n.neg(),
+    };
+    let Beside {
+        teacher,
+        divergence,
+        weights_n,
+    } = beside;
+    let weights_n = weights_n.without_autodiff();
+    let joined =
+        linear_divergence_and_labels(projection, teacher, divergence, 1.0, weights_n.clone(), labels);
+    let value = (joined.value_n.clone() * weights_n).sum();
+    (found.with_gradient_of(joined.loss, Some(value)), joined.value_n)
+}
+
+/// The loss outside the graph, and its derivatives by the log-likelihoods.
+fn differentiated<T>(
+    projection: &Projection,
+    targets_n: &Tensor<1, Int>,
+    products: Products,
+    loss: impl FnOnce(Tensor<1>) -> (Tensor<1>, T),
+) -> (OfLikelihoods<T>, Tensor<1>) {
+    let Projection {
         hidden_nd,
         head_vd,
         bias_v,
-        targets_n,
-        by_logp_n.neg().autodiff(),
-        products,
-    );
-    let difference = value.without_autodiff() - entropy.loss.clone().without_autodiff();
-    OfLikelihoods {
-        loss: entropy.loss + difference.autodiff(),
-        logp_n,
-        other,
+    } = projection.clone();
+    let tracked = hidden_nd.device().is_autodiff();
+    let logp_n = linear_nll(hidden_nd, head_vd, bias_v, targets_n.clone(), products).neg();
+    let nothing_n = logp_n.zeros_like();
+    if !tracked {
+        let (loss, other) = loss(logp_n.clone());
+        return (OfLikelihoods { loss, logp_n, other }, nothing_n);
+    }
+    let leaf_n = logp_n.clone().autodiff().require_grad();
+    let (value, other) = loss(leaf_n.clone());
+    let loss = value.clone().without_autodiff();
+    // A loss that does not look at the likelihoods has no gradient.
+    let by_logp_n = leaf_n.grad(&value.backward()).unwrap_or(nothing_n);
+    (OfLikelihoods { loss, logp_n, other }, by_logp_n)
+}
+
+impl<T> OfLikelihoods<T> {
+    /// The loss, and `more`, as a value that has the gradient of `linear`.
+    fn with_gradient_of(mut self, linear: Tensor<1>, more: Option<Tensor<1>>) -> Self {
+        let value = match more {
+            Some(more) => self.loss + more,
+            None => self.loss,
+        };
+        self.loss = if linear.device().is_autodiff() {
+            let difference = value - linear.clone().without_autodiff();
+            linear + difference.autodiff()
+        } else {
+            value
+        };
+        self
     }
 }
 

@@ -10,7 +10,7 @@ pub mod policy_gradient;
 pub mod preference;
 mod teacher_cache;
 
-pub use likelihoods::{OfLikelihoods, of_likelihoods};
+pub use likelihoods::{Beside, OfLikelihoods, of_likelihoods, of_likelihoods_beside};
 pub use methods::{
     Corpus, DivergenceChoice, Dpkd, DpkdParams, Gkd, GkdParams, MiniLlm, MiniLlmParams, SeqKd, SeqKdParams,
     Sft, SftParams, WordKd, WordKdParams,

@@ -79,7 +79,7 @@ data = "@clean_tokens.valid"
             outputs: BTreeMap::from([(String::new(), table)]),
             flops: models
                 .iter()
-                .map(|model| model.flops_per_token * data.tokens)
+                .map(|model| model.flops_per_token * data.predicted())
                 .sum(),
             memory: models
                 .iter()

@@ -160,7 +160,9 @@ pub(super) fn estimate(sizes: &Sizes, data: &str, models: &[&str], columns: f64)
     };
     Estimate {
         outputs: BTreeMap::from([(String::new(), scores)]),
-        flops: models().map(|model| model.flops_per_token * data.tokens).sum(),
+        flops: models()
+            .map(|model| model.flops_per_token * data.predicted())
+            .sum(),
         memory: models().map(|model| model.parameters * 4.0).fold(0.0, f64::max) + scores.bytes,
         ..Estimate::default()
     }

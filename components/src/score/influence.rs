@@ -65,7 +65,8 @@ target = "@clean_tokens.train"
 
     fn estimate(params: &Params, sizes: &Sizes) -> Estimate {
         let model = sizes.of(params.model.as_str());
-        let tokens = sizes.of(params.data.as_str()).tokens + sizes.of(params.target.as_str()).tokens;
+        let tokens =
+            sizes.of(params.data.as_str()).predicted() + sizes.of(params.target.as_str()).predicted();
         let scores = common::estimate(sizes, params.data.as_str(), &[], 2.0);
         Estimate {
             flops: 3.0 * model.flops_per_token * tokens,

@@ -409,7 +409,7 @@ fn estimates_follow_the_sizes() {
     let mut sizes = crate::Sizes::default();
     let tokens = crate::Size {
         items: 100.0,
-        tokens: 1e4,
+        tokens: 1e4 + 100.0,
         ..crate::Size::default()
     };
     let model = crate::Size {

@@ -113,14 +113,11 @@ pub(crate) fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
         ModelChoice::Continue(_) => return Estimate::default(),
     };
     let optim = &params.optim;
-    let width = if data.items > 0.0 {
-        data.tokens / data.items
-    } else {
-        0.0
-    };
+    let width = data.width();
     let step_tokens = width * (optim.batch_size * optim.accumulate) as f64;
-    let forward = sizes.convention.forward(&config, width as usize);
-    let step_flops = 3.0 * forward * (optim.batch_size * optim.accumulate) as f64;
+    let whole = width.round();
+    let forward = sizes.convention.forward(&config, whole as usize) / whole.max(1.0);
+    let step_flops = 3.0 * forward * step_tokens;
     let matched = budget::expected(params, sizes);
     let flops = match &optim.budget {
         Budget {
@@ -152,7 +149,7 @@ pub(crate) fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
         bytes: parameters * element,
         parameters,
         vocab_size: config.vocab_size as f64,
-        flops_per_token: if width > 0.0 { forward / width } else { 0.0 },
+        flops_per_token: forward,
         flops,
         ..Size::default()
     };

@@ -7,16 +7,41 @@ use burn::tensor::Shape;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+use super::compare::{compare, log_softmax, probability};
 use super::{Divergence, Settings};
 use crate::flex;
 use crate::linear::add_rows;
 use crate::matrix::View;
 use crate::product::{Factor, Products, Right};
 use crate::projection::{chunk_rows, chunks, indices, task_rows};
-use crate::simd::{LANES, exp, ln, log_sum_exp, sum_lanes, vectorised};
+use crate::simd::{log_sum_exp, vectorised};
 
-/// Values and the gradients of hidden states, head and bias (empty where none are wanted).
-type Results = (FlexTensor, FlexTensor, FlexTensor, FlexTensor);
+/// Values, the labels' negative log-likelihoods (empty where there are none), and the gradients of hidden states, head and
+/// bias (empty where none are wanted).
+type Results = (FlexTensor, FlexTensor, FlexTensor, FlexTensor, FlexTensor);
+
+/// Labels and what they count; none at all, or one a row.
+pub(crate) struct FlexLabels {
+    targets: Vec<usize>,
+    weights: FlexTensor,
+}
+
+impl FlexLabels {
+    /// `targets` lie in the vocabulary of `head`.
+    pub(crate) fn new(targets: &FlexTensor, weights: &FlexTensor, head: &FlexTensor) -> Self {
+        let [v, _] = flex::dims(head);
+        Self {
+            targets: indices(targets, v),
+            weights: weights.to_contiguous(),
+        }
+    }
+
+    /// The label of row `n` and what it counts.
+    fn get(&self, n: usize) -> Option<(usize, f32)> {
+        let target = self.targets.get(n)?;
+        Some((*target, self.weights.storage::<f32>()[n]))
+    }
+}
 
 /// Hidden states, head and bias, contiguous.
 struct Operands {
@@ -63,15 +88,22 @@ struct Row<'a> {
     bias: &'a [f32],
     /// Where a gradient is wanted, which then takes the logits' place.
     weight: Option<f32>,
+    /// A token whose negative log-likelihood counts too, and how much; the temperature is 1 then.
+    label: Option<(usize, f32)>,
 }
 
 /// Chunk by chunk: the student's logits, then `work` on a chunk, whose first row is `start`, then the gradients.
-fn run(student: &Operands, gradients: bool, mut work: impl FnMut(&mut [f32], &mut [f32], usize)) -> Results {
+fn run(
+    student: &Operands,
+    labels: &FlexLabels,
+    gradients: bool,
+    mut work: impl FnMut(&mut [[f32; 2]], &mut [f32], usize),
+) -> Results {
     let [n, v, d] = student.dims();
     let biased = flex::dims::<1>(&student.bias)[0];
     let [by_rows, by_outputs, by_biases] = if gradients { [n, v, biased] } else { [0; 3] };
     let (mut by_hidden, mut by_head) = (vec![0.0; by_rows * d], vec![0.0; by_outputs * d]);
-    let (mut values, mut by_bias) = (vec![0.0; n], vec![0.0; by_biases]);
+    let (mut values, mut by_bias) = (vec![[0.0; 2]; n], vec![0.0; by_biases]);
     let mut logits = vec![0.0; chunk_rows(v).min(n) * v];
     for (start, rows) in chunks(n, v) {
         let logits = &mut logits[..rows * v];
@@ -88,8 +120,11 @@ fn run(student: &Operands, gradients: bool, mut work: impl FnMut(&mut [f32], &mu
             x.multiply_add(&mut by_head, by_logits.transposed());
         }
     }
+    let labelled = labels.targets.len();
+    let nll = values[..labelled].iter().map(|[_, nll]| *nll).collect();
     (
-        flex::tensor(values, Shape::new([n])),
+        flex::tensor(values.iter().map(|[value, _]| *value).collect(), Shape::new([n])),
+        flex::tensor(nll, Shape::new([labelled])),
         flex::tensor(by_hidden, Shape::new([by_rows, d])),
         flex::tensor(by_head, Shape::new([by_outputs, d])),
         flex::tensor(by_bias, Shape::new([by_biases])),
@@ -100,6 +135,7 @@ fn run(student: &Operands, gradients: bool, mut work: impl FnMut(&mut [f32], &mu
 pub(crate) fn flex_dense(
     student: [&FlexTensor; 3],
     weights: &FlexTensor,
+    labels: &FlexLabels,
     teacher: [&FlexTensor; 3],
     settings: Settings,
 ) -> Results {
@@ -114,7 +150,7 @@ pub(crate) fn flex_dense(
     let (weights, row) = (weights.storage::<f32>(), settings.row(&student));
     let mut teacher_logits = vec![0.0; chunk_rows(v).min(n) * v];
     let tasks = task_rows(v);
-    run(&student, settings.gradients, |values, logits, start| {
+    run(&student, labels, settings.gradients, |values, logits, start| {
         let rows = values.len();
         let teacher_logits = &mut teacher_logits[..rows * v];
         teacher.product(teacher_logits, start, rows);
@@ -122,11 +158,13 @@ pub(crate) fn flex_dense(
             .par_chunks_mut(tasks)
             .zip(logits.par_chunks_mut(tasks * v))
             .zip(teacher_logits.par_chunks_mut(tasks * v))
-            .zip(weights[start..][..rows].par_chunks(tasks))
-            .for_each(|(((values, logits), teacher_logits), weights)| {
+            .enumerate()
+            .for_each(|(task, ((values, logits), teacher_logits))| {
                 let rows = logits.chunks_exact_mut(v).zip(teacher_logits.chunks_exact_mut(v));
-                for ((value, (x, y)), weight) in values.iter_mut().zip(rows).zip(weights) {
-                    *value = dense(x, y, row.weighted(*weight), teacher.bias.storage());
+                for (i, (value, (x, y))) in values.iter_mut().zip(rows).enumerate() {
+                    let n = start + task * tasks + i;
+                    let row = row.of(weights[n], labels.get(n));
+                    *value = dense(x, y, row, teacher.bias.storage());
                 }
             });
     })
@@ -136,6 +174,7 @@ pub(crate) fn flex_dense(
 pub(crate) fn flex_top_k(
     student: [&FlexTensor; 3],
     weights: &FlexTensor,
+    labels: &FlexLabels,
     ids: &FlexTensor,
     [log_p, log_tail]: [&FlexTensor; 2],
     settings: Settings,
@@ -152,7 +191,7 @@ pub(crate) fn flex_top_k(
     );
     let row = settings.row(&student);
     let tasks = task_rows(v);
-    run(&student, settings.gradients, |values, logits, start| {
+    run(&student, labels, settings.gradients, |values, logits, start| {
         values
             .par_chunks_mut(tasks)
             .zip(logits.par_chunks_mut(tasks * v))
@@ -167,7 +206,7 @@ pub(crate) fn flex_top_k(
                     if k < v {
                         t.push(log_tail[n]);
                     }
-                    *value = top_k(x, row.weighted(weights[n]), ids, &mut s, &mut t);
+                    *value = top_k(x, row.of(weights[n], labels.get(n)), ids, &mut s, &mut t);
                 }
             });
     })
@@ -180,39 +219,59 @@ impl Settings {
             scale: (1.0 / self.temperature) as f32,
             bias: student.bias.storage(),
             weight: self.gradients.then_some(1.0),
+            label: None,
         }
     }
 }
 
 impl Row<'_> {
-    /// The same with a row's weight, if gradients are wanted.
-    fn weighted(self, weight: f32) -> Self {
+    /// The same with a row's weight, if gradients are wanted, and its label.
+    fn of(self, weight: f32, label: Option<(usize, f32)>) -> Self {
         let weight = self.weight.map(|_| weight);
-        Self { weight, ..self }
+        Self {
+            weight,
+            label,
+            ..self
+        }
+    }
+
+    /// The label's negative log-likelihood among log-probabilities.
+    #[inline(always)]
+    fn nll(&self, log_q: &[f32]) -> f32 {
+        self.label.map_or(0.0, |(target, _)| -log_q[target])
     }
 }
 
 vectorised! {
-    /// The divergence between two rows of logits, whose place is used.
-    fn dense<FMA>(x: &mut [f32], y: &mut [f32], row: Row<'_>, teacher_bias: &[f32]) -> f32 {
+    /// The divergence between two rows of logits, whose place is used, and the label's negative log-likelihood.
+    fn dense<FMA>(x: &mut [f32], y: &mut [f32], row: Row<'_>, teacher_bias: &[f32]) -> [f32; 2] {
         log_softmax::<FMA>(x, row.bias, row.scale);
         log_softmax::<FMA>(y, teacher_bias, row.scale);
+        let nll = row.nll(x);
         let (value, along) = compare::<FMA>(row.divergence, x, y);
         if let Some(weight) = row.weight {
             let scale = weight * row.scale;
             for (x, q) in x.iter_mut().zip(y.iter()) {
                 *x = scale * (*x - along * *q);
             }
+            if let Some((target, counts)) = row.label {
+                for (x, q) in x.iter_mut().zip(y.iter()) {
+                    *x += counts * *q;
+                }
+                x[target] -= counts;
+            }
         }
-        value
+        [value, nll]
     }
 }
 
 vectorised! {
     /// The divergence between a row of logits, whose place is used, and log-probabilities `t` of the teacher's outcomes:
-    /// `ids` and, unless they are all, the rest; `s` is room.
-    fn top_k<FMA>(x: &mut [f32], row: Row<'_>, ids: &[usize], s: &mut Vec<f32>, t: &mut [f32]) -> f32 {
+    /// `ids` and, unless they are all, the rest; `s` is room. Beside it the label's negative log-likelihood.
+    fn top_k<FMA>(x: &mut [f32], row: Row<'_>, ids: &[usize], s: &mut Vec<f32>, t: &mut [f32]) -> [f32; 2] {
         log_softmax::<FMA>(x, row.bias, row.scale);
+        let nll = row.nll(x);
+        let counts = row.label.map_or(0.0, |(_, counts)| counts);
         s.clear();
         s.extend(ids.iter().map(|id| x[*id]));
         for id in ids {
@@ -229,122 +288,18 @@ vectorised! {
             if t.len() > ids.len() {
                 // The tail's gradient goes to its tokens by their shares in it.
                 let by_tail = scale * (s[ids.len()] - along * t[ids.len()]);
+                let by_label = counts * probability::<FMA>(log_tail);
                 for value in x.iter_mut() {
-                    *value = by_tail * probability::<FMA>(*value - log_tail);
+                    *value = (by_tail + by_label) * probability::<FMA>(*value - log_tail);
                 }
             }
             for (id, (slope, q)) in ids.iter().zip(s.iter().zip(t.iter())) {
-                x[*id] = scale * (slope - along * q);
+                x[*id] = scale * (slope - along * q) + counts * q;
+            }
+            if let Some((target, _)) = row.label {
+                x[target] -= counts;
             }
         }
-        value
+        [value, nll]
     }
-}
-
-/// `(x + bias) · scale` less the logarithm of the sum of its exponentials.
-#[inline(always)]
-fn log_softmax<const FMA: bool>(x: &mut [f32], bias: &[f32], scale: f32) {
-    for (value, bias) in x.iter_mut().zip(bias) {
-        *value += bias;
-    }
-    if scale != 1.0 {
-        for value in x.iter_mut() {
-            *value *= scale;
-        }
-    }
-    let (max, log_sum) = log_sum_exp::<FMA>(x);
-    for value in x.iter_mut() {
-        *value = (*value - max) - log_sum;
-    }
-}
-
-/// `e^x`, and zero below what [`exp`] tells apart.
-#[inline(always)]
-fn probability<const FMA: bool>(log: f32) -> f32 {
-    if log < -87.0 { 0.0 } else { exp::<FMA>(log) }
-}
-
-/// `weight · x`; what has no weight contributes nothing, whatever `x`.
-#[inline(always)]
-fn weigh(weight: f32, x: f32) -> f32 {
-    if weight == 0.0 { 0.0 } else { weight * x }
-}
-
-/// The divergence between the distributions with logarithms `s` (student) and `t` (teacher), which are replaced by the
-/// slopes `q·∂f/∂q` (up to a multiple of `q`, see the reference) and by `q`; and the sum of the slopes.
-#[inline(always)]
-fn compare<const FMA: bool>(divergence: Divergence, s: &mut [f32], t: &mut [f32]) -> (f32, f32) {
-    match divergence {
-        Divergence::SoftCrossEntropy => each::<FMA>(s, t, |p, _, _, s| (weigh(p, -s), -p)),
-        Divergence::ForwardKl => each::<FMA>(s, t, |p, _, t, s| (weigh(p, t - s), -p)),
-        Divergence::ReverseKl => each::<FMA>(s, t, |_, q, t, s| {
-            let term = weigh(q, s - t);
-            (term, term)
-        }),
-        Divergence::JensenShannon { beta } => {
-            let (a, b) = (beta as f32, (1.0 - beta) as f32);
-            each::<FMA>(s, t, |p, q, t, s| {
-                let log_m = ln::<FMA>(a * p + b * q);
-                let slope = b * weigh(q, s - log_m);
-                (a * weigh(p, t - log_m) + slope, slope)
-            })
-        }
-        Divergence::SkewForwardKl { skew } => {
-            let (a, b) = (skew as f32, (1.0 - skew) as f32);
-            each::<FMA>(s, t, |p, q, t, _| {
-                let m = a * p + b * q;
-                (weigh(p, t - ln::<FMA>(m)), -b * weigh(q, p / m))
-            })
-        }
-        Divergence::SkewReverseKl { skew } => {
-            let (a, b) = (skew as f32, (1.0 - skew) as f32);
-            each::<FMA>(s, t, |p, q, _, s| {
-                let m = b * p + a * q;
-                let log_ratio = s - ln::<FMA>(m);
-                (weigh(q, log_ratio), weigh(q, log_ratio - a * q / m))
-            })
-        }
-        Divergence::TotalVariation => each::<FMA>(s, t, |p, q, _, _| {
-            let difference = q - p;
-            let sign = if difference > 0.0 {
-                0.5
-            } else if difference < 0.0 {
-                -0.5
-            } else {
-                0.0
-            };
-            (0.5 * difference.abs(), q * sign)
-        }),
-    }
-}
-
-/// Sums both results of `f(p, q, log p, log q)`, lane by lane; the second takes the place of `s`, `q` that of `t`.
-#[inline(always)]
-fn each<const FMA: bool>(
-    s: &mut [f32],
-    t: &mut [f32],
-    f: impl Fn(f32, f32, f32, f32) -> (f32, f32),
-) -> (f32, f32) {
-    let (mut terms, mut slopes) = ([0.0; LANES], [0.0; LANES]);
-    let mut step = |lane: usize, s: &mut f32, t: &mut f32| {
-        let (p, q) = (probability::<FMA>(*t), probability::<FMA>(*s));
-        let (term, slope) = f(p, q, *t, *s);
-        terms[lane] += term;
-        slopes[lane] += slope;
-        (*s, *t) = (slope, q);
-    };
-    let (mut s_chunks, mut t_chunks) = (s.chunks_exact_mut(LANES), t.chunks_exact_mut(LANES));
-    for (s, t) in s_chunks.by_ref().zip(t_chunks.by_ref()) {
-        for lane in 0..LANES {
-            step(lane, &mut s[lane], &mut t[lane]);
-        }
-    }
-    let rest = s_chunks
-        .into_remainder()
-        .iter_mut()
-        .zip(t_chunks.into_remainder());
-    for (lane, (s, t)) in rest.enumerate() {
-        step(lane, s, t);
-    }
-    (sum_lanes(terms), sum_lanes(slopes))
 }

@@ -3,7 +3,7 @@
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 
-use super::{Divergence, Settings, Teacher};
+use super::{Divergence, Found, Labels, Settings, Teacher};
 use crate::product::Products;
 use crate::projection::{Backward, Projection};
 
@@ -13,21 +13,25 @@ struct Outcomes {
     student_co: Tensor<2>,
 }
 
-/// The divergence at every row and, where they are wanted, the weighted sum's gradients.
+/// The divergence at every row, the labels' likelihoods and, where they are wanted, the weighted sum's gradients.
 pub(super) fn values(
     student: &Projection,
     teacher: &Teacher,
     settings: Settings,
     weights_n: &Tensor<1>,
-) -> (Tensor<1>, Option<Projection>) {
+    labels: Option<&Labels>,
+) -> Found {
     let [n, v] = student.dims();
-    let mut values = Vec::new();
+    let (mut values, mut nlls) = (Vec::new(), Vec::new());
     let mut by = settings.gradients.then(|| Backward::new(student, Products::Full));
     for (start, rows) in student.chunks() {
         let log_q_cv = log_softmax(
             student.logits(start, rows, Products::Full) / settings.temperature,
             1,
         );
+        let labelled = labels.map(|labels| labels.chunk(&log_q_cv, start, rows));
+        let (nll_c, by_labels_cv) = labelled.unzip();
+        nlls.extend(nll_c);
         let outcomes = match teacher {
             Teacher::Dense(teacher) => Outcomes {
                 teacher_co: log_softmax(
@@ -73,15 +77,49 @@ pub(super) fn values(
                 }
             };
             let weight_c1 = weights_n.clone().narrow(0, start, rows).unsqueeze_dim::<2>(1);
-            by.add(start, &(by_logits_cv * (weight_c1 / settings.temperature)))
+            let by_logits_cv = by_logits_cv * (weight_c1 / settings.temperature);
+            match by_labels_cv {
+                Some(by_labels_cv) => by.add(start, &(by_logits_cv + by_labels_cv)),
+                None => by.add(start, &by_logits_cv),
+            }
         });
     }
-    let values_n = if n == 0 {
-        weights_n.zeros_like()
-    } else {
-        Tensor::cat(values, 0)
+    let all = |parts: Vec<Tensor<1>>| {
+        if parts.is_empty() {
+            Tensor::zeros([0], (&weights_n.device(), weights_n.dtype()))
+        } else {
+            Tensor::cat(parts, 0)
+        }
     };
-    (values_n, by.map(Backward::finish))
+    Found {
+        value_n: if n == 0 {
+            weights_n.zeros_like()
+        } else {
+            all(values)
+        },
+        nll_n: all(nlls),
+        by: by.map(Backward::finish),
+    }
+}
+
+impl Labels {
+    /// Negative log-likelihoods of a chunk's labels, and their weighted sum's gradient by the logits.
+    fn chunk(&self, log_q_cv: &Tensor<2>, start: usize, rows: usize) -> (Tensor<1>, Tensor<2>) {
+        let target_c1 = self
+            .targets_n
+            .clone()
+            .narrow(0, start, rows)
+            .unsqueeze_dim::<2>(1);
+        let weight_c1 = self
+            .weights_n
+            .clone()
+            .narrow(0, start, rows)
+            .unsqueeze_dim::<2>(1);
+        let nll_c = log_q_cv.clone().gather(1, target_c1.clone()).neg();
+        let by_cv = log_q_cv.clone().exp() * weight_c1.clone();
+        let by_cv = by_cv.scatter(1, target_c1, weight_c1.neg(), IndexingUpdateOp::Add);
+        (nll_c.squeeze_dim::<1>(1), by_cv)
+    }
 }
 
 /// The logarithm of the sum of each row's exponentials.

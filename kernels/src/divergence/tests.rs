@@ -354,3 +354,71 @@ fn values_outside_the_graph_are_those_inside() {
         case.results(Divergence::ReverseKl, DType::F32)[1]
     );
 }
+
+/// Labels in the same pass are what a cross-entropy of their own makes of them.
+#[test]
+fn labels_beside_a_divergence_add_up() {
+    let base = Case {
+        n: 37,
+        d: 9,
+        v: 1031,
+        ..SMALL
+    };
+    for (k, temperature) in [(None, 1.0), (Some(7), 1.0), (Some(1031), 1.0), (None, 1.5)] {
+        let case = Case { k, ..base };
+        let divergence = Divergence::ReverseKl;
+        let targets: Vec<i64> = (0..37).map(|i| i * 101 % 1031).collect();
+        let label_weights: Vec<f64> = (0..37).map(|i| f64::from(i % 4) * 0.3).collect();
+        let results = |dtype: DType, joined: bool| {
+            let student = case.student(&case.inputs(), dtype, true);
+            let teacher = case.teacher(dtype);
+            let weights_n = tensor(&case.weights(), [37], dtype, false);
+            let labels = Labels {
+                targets_n: Tensor::from_data(TensorData::new(targets.clone(), [37]), &Device::flex()),
+                weights_n: tensor(&label_weights, [37], dtype, false),
+            };
+            let found = if joined {
+                linear_divergence_and_labels(
+                    student.clone(),
+                    teacher,
+                    divergence,
+                    temperature,
+                    weights_n,
+                    labels,
+                )
+            } else {
+                let found = linear_divergence(student.clone(), teacher, divergence, temperature, weights_n);
+                let Projection {
+                    hidden_nd,
+                    head_vd,
+                    bias_v,
+                } = student.clone();
+                let (targets_n, weights_n) = (labels.targets_n, labels.weights_n);
+                let entropy =
+                    linear_cross_entropy(hidden_nd, head_vd, bias_v, targets_n, weights_n, Products::Full);
+                LabelledDivergence {
+                    loss: found.loss + entropy.loss,
+                    value_n: found.value_n,
+                    nll_n: entropy.nll_n,
+                }
+            };
+            let gradients = found.loss.clone().backward();
+            let bias_v = student.bias_v.expect("the case has a bias");
+            [
+                host(found.loss.without_autodiff()),
+                host(found.value_n),
+                host(found.nll_n),
+                host(student.hidden_nd.grad(&gradients).expect("a leaf's gradient")),
+                host(student.head_vd.grad(&gradients).expect("a leaf's gradient")),
+                host(bias_v.grad(&gradients).expect("a leaf's gradient")),
+            ]
+        };
+        let expected = results(DType::F64, false);
+        for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 1e-5)] {
+            for (i, (found, expected)) in results(dtype, true).iter().zip(&expected).enumerate() {
+                let what = format!("{k:?} at {temperature}, result {i} in {dtype:?}");
+                assert_close(&what, found, expected, tolerance);
+            }
+        }
+    }
+}

@@ -48,18 +48,22 @@ pub(crate) trait Plain: Backend {
         targets: IntTensor<Self>,
         weights: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
-    /// The divergences from a teacher's head and the gradients of the student's hidden states, head and bias.
+    /// The divergences from a teacher's head, the labels' negative log-likelihoods (empty where there are no labels), and the
+    /// gradients of the student's hidden states, head and bias.
     #[allow(clippy::too_many_arguments)] // A backend's operations take tensors, not what holds them.
     fn fused_divergence(
         hidden: FloatTensor<Self>,
         head: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         weights: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        label_weights: FloatTensor<Self>,
         teacher_hidden: FloatTensor<Self>,
         teacher_head: FloatTensor<Self>,
         teacher_bias: FloatTensor<Self>,
         settings: Settings,
     ) -> (
+        FloatTensor<Self>,
         FloatTensor<Self>,
         FloatTensor<Self>,
         FloatTensor<Self>,
@@ -72,11 +76,14 @@ pub(crate) trait Plain: Backend {
         head: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         weights: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        label_weights: FloatTensor<Self>,
         ids: IntTensor<Self>,
         log_p: FloatTensor<Self>,
         log_tail: FloatTensor<Self>,
         settings: Settings,
     ) -> (
+        FloatTensor<Self>,
         FloatTensor<Self>,
         FloatTensor<Self>,
         FloatTensor<Self>,
@@ -150,14 +157,20 @@ impl Plain for Flex {
         head: FlexTensor,
         bias: FlexTensor,
         weights: FlexTensor,
+        targets: FlexTensor,
+        label_weights: FlexTensor,
         teacher_hidden: FlexTensor,
         teacher_head: FlexTensor,
         teacher_bias: FlexTensor,
         settings: Settings,
-    ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
-        let teacher = [&teacher_hidden, &teacher_head, &teacher_bias];
+    ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
+        let (student, teacher) = (
+            [&hidden, &head, &bias],
+            [&teacher_hidden, &teacher_head, &teacher_bias],
+        );
         timed("linear_divergence", || {
-            crate::divergence::flex_dense([&hidden, &head, &bias], &weights, teacher, settings)
+            let labels = crate::divergence::FlexLabels::new(&targets, &label_weights, &head);
+            crate::divergence::flex_dense(student, &weights, &labels, teacher, settings)
         })
     }
 
@@ -166,14 +179,17 @@ impl Plain for Flex {
         head: FlexTensor,
         bias: FlexTensor,
         weights: FlexTensor,
+        targets: FlexTensor,
+        label_weights: FlexTensor,
         ids: FlexTensor,
         log_p: FlexTensor,
         log_tail: FlexTensor,
         settings: Settings,
-    ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
+    ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
         let student = [&hidden, &head, &bias];
         timed("linear_divergence", || {
-            crate::divergence::flex_top_k(student, &weights, &ids, [&log_p, &log_tail], settings)
+            let labels = crate::divergence::FlexLabels::new(&targets, &label_weights, &head);
+            crate::divergence::flex_top_k(student, &weights, &labels, &ids, [&log_p, &log_tail], settings)
         })
     }
 

@@ -2,11 +2,11 @@
 
 use crate::fixture::{assert_near, host, ids, logits, vector};
 use burn::tensor::DType;
-use lyceum_components::distill::of_likelihoods;
 use lyceum_components::distill::policy_gradient::{
     Clipping, DrawnTokens, Rollout, RolloutMetrics, Start, Whiten, discounted_returns, surrogate,
     tokens_left, whitened,
 };
+use lyceum_components::distill::{Beside, of_likelihoods, of_likelihoods_beside};
 use lyceum_kernels::{Divergence, Products, Teacher, linear_divergence, linear_nll};
 use lyceum_tests::{Golden, Node};
 
@@ -155,7 +155,7 @@ fn check(root: &Node, case: &Node, mask: &[f32], width: usize) {
         let teacher = Teacher::Dense(logits(&supported(&teacher, &support), v, dtype, false));
         let found = linear_divergence(
             student.clone(),
-            teacher,
+            teacher.clone(),
             Divergence::ReverseKl,
             1.0,
             vector(&weights, dtype),
@@ -177,5 +177,31 @@ fn check(root: &Node, case: &Node, mask: &[f32], width: usize) {
             &[number("rl_loss")],
             by_value,
         );
+
+        // Both at once.
+        let student = projection();
+        let beside = Beside {
+            teacher,
+            divergence: Divergence::ReverseKl,
+            weights_n: vector(&weights, dtype),
+        };
+        let (found, value_n) =
+            of_likelihoods_beside(student.clone(), ids(&targets), Products::Full, beside, |logp_n| {
+                let found = surrogate(logp_n, &tokens, number("cliprange"), Clipping::Advantage);
+                (found.loss, ())
+            });
+        near("reg_per_token", &counts(&host(value_n)), by_value);
+        let gradients = found.loss.clone().backward();
+        let rl_loss = host(found.loss.without_autodiff());
+        assert_near(&what("rl_loss"), &rl_loss, &[number("rl_loss")], by_value);
+        let by_logits = host(
+            student
+                .hidden_nd
+                .grad(&gradients)
+                .expect("hidden states have a gradient"),
+        );
+        let [by_pg, by_reg] = ["grad_pg", "grad_reg"].map(|key| case.get(key).tensor().1);
+        let both: Vec<f64> = by_pg.iter().zip(&by_reg).map(|(pg, reg)| pg + reg).collect();
+        assert_near(&what("both gradients"), &by_logits, &both, by_gradient);
     }
 }

@@ -43,33 +43,26 @@ optim = { lr = 0.1, batch_size = 16 }
 
     fn estimate(params: &ProxyParams, sizes: &Sizes) -> Estimate {
         let (data, target) = (sizes.of(params.data.as_str()), sizes.of(params.target.as_str()));
-        let width = |size: &Size| {
-            if size.items > 0.0 {
-                size.tokens / size.items
-            } else {
-                0.0
-            }
-        };
         let models: Vec<Size> = params.models.iter().map(|model| sizes.of(model)).collect();
         let plan = plan(params);
         let steps = params.steps as f64;
-        let drawn = params.proxy as f64 * width(&data);
+        let drawn = params.proxy as f64 * data.width();
         let of_step = if params.weighted() {
             drawn
         } else {
-            params.optim.batch_size as f64 * width(&data)
+            params.optim.batch_size as f64 * data.width()
         };
         let targets = params
             .target_sample
             .map_or(target.items, |drawn| (drawn as f64).min(target.items));
         // Forth, and twice for the Hessian; the target at every state; the drawn blocks forward, twice.
-        let trained = 3.0 * steps * of_step + (steps + 1.0) * targets * width(&target);
+        let trained = 3.0 * steps * of_step + (steps + 1.0) * targets * target.width();
         let tokens = 3.0 * trained + 2.0 * params.scored_steps() as f64 * drawn;
         let largest = models.iter().map(|model| model.parameters).fold(0.0, f64::max);
         let on_disk = params.trajectory == Keep::Disk;
         let scores = Size {
             items: params.proxy as f64,
-            tokens: drawn,
+            tokens: params.proxy as f64 * (data.width() + 1.0),
             bytes: params.proxy as f64 * 16.0,
             vocab_size: data.vocab_size,
             ..Size::default()

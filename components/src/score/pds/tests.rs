@@ -186,8 +186,8 @@ fn costs_are_what_was_read() {
         tokens,
         ..crate::Size::default()
     };
-    sizes.sizes.insert("@tokens".to_owned(), size(60.0, 360.0));
-    sizes.sizes.insert("@clean".to_owned(), size(8.0, 48.0));
+    sizes.sizes.insert("@tokens".to_owned(), size(60.0, 420.0));
+    sizes.sizes.insert("@clean".to_owned(), size(8.0, 56.0));
     let model = crate::Size {
         flops_per_token: width / 6.0,
         parameters: 1e6,

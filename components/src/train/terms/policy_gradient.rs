@@ -6,10 +6,10 @@ use super::params::{Reduction, factor};
 use super::{Pass, Term, TermLoss, number};
 use crate::Result;
 use crate::component::Problem;
-use crate::distill::of_likelihoods;
 use crate::distill::policy_gradient::{
     DrawnTokens, PolicyGradient, Recipe, Rollout, RolloutMetrics, advantages, surrogate,
 };
+use crate::distill::{Beside, of_likelihoods, of_likelihoods_beside};
 use crate::reference::{self, Ref};
 use burn::tensor::Tensor;
 use lyceum_kernels::{Divergence, Teacher, linear_divergence};
@@ -94,41 +94,50 @@ impl Term for Policy {
         }
         let place = |of_response: &[f64]| pass.tensor(in_batch(drawn, of_response, pass.batch.batch.width));
         let weight_n = pass.weights_n(Reduction::TokenMean);
-        let mut losses: Vec<Tensor<1>> = Vec::new();
-        if self.enabled {
-            let tokens = DrawnTokens {
-                old_logp_n: place(&told.student),
-                importance_n: place(&told.importance),
-                advantage_n: place(&told.advantage),
-                weight_n: weight_n.clone(),
-            };
-            let found = of_likelihoods(
-                pass.projection(),
-                pass.labels_n.clone(),
-                pass.products,
-                |logp_n| {
-                    let surrogate = surrogate(logp_n, &tokens, self.recipe.clip, self.recipe.clipping);
-                    let clipped = number(&surrogate.clip_fraction(&tokens.weight_n));
-                    (surrogate.loss, clipped)
-                },
-            );
-            notes.push(("policy_gradient", number(&found.loss)));
-            notes.push(("clip_fraction", share * found.other));
-            losses.push(found.loss);
-        }
-        if self.single_step {
-            let weight_n = if self.recipe.weigh_single_step {
-                weight_n * place(&told.importance)
-            } else {
-                weight_n
-            };
-            let (loss, value) = self.single_step(pass, weight_n);
+        let single_n = if self.recipe.weigh_single_step {
+            weight_n.clone() * place(&told.importance)
+        } else {
+            weight_n.clone()
+        };
+        if !self.enabled {
+            let (loss, value) = self.single_step(pass, single_n);
             notes.push(("reverse_kl", value));
-            losses.push(loss);
+            return Ok(TermLoss {
+                loss: loss * self.weight,
+                notes,
+            });
         }
-        let loss = losses.into_iter().reduce(|sum, loss| sum + loss);
+        let tokens = DrawnTokens {
+            old_logp_n: place(&told.student),
+            importance_n: place(&told.importance),
+            advantage_n: place(&told.advantage),
+            weight_n,
+        };
+        let policy = |logp_n| {
+            let surrogate = surrogate(logp_n, &tokens, self.recipe.clip, self.recipe.clipping);
+            let clipped = number(&surrogate.clip_fraction(&tokens.weight_n));
+            let value = number(&surrogate.loss);
+            (surrogate.loss, [value, clipped])
+        };
+        let labels_n = pass.labels_n.clone();
+        let found = if self.single_step {
+            let (student, teacher) = self.teacher.beside(pass);
+            let beside = Beside {
+                teacher: Teacher::Dense(teacher),
+                divergence: Divergence::ReverseKl,
+                weights_n: single_n.clone(),
+            };
+            let (found, value_n) = of_likelihoods_beside(student, labels_n, pass.products, beside, policy);
+            notes.push(("reverse_kl", number(&(value_n * single_n).sum())));
+            found
+        } else {
+            of_likelihoods(pass.projection(), labels_n, pass.products, policy)
+        };
+        let [value, clipped] = found.other;
+        notes.push(("policy_gradient", value));
+        notes.push(("clip_fraction", share * clipped));
         Ok(TermLoss {
-            loss: loss.expect("checked: one of the two is wanted") * self.weight,
+            loss: found.loss * self.weight,
             notes,
         })
     }
