@@ -105,7 +105,7 @@ impl Component for ExposureBias {
     const EXAMPLE: &'static str = r#"use = "evaluate.exposure_bias"
 models = "@student"
 teacher = "@teacher"
-prompts = "@pairs"
+prompts = "@dolly"
 sampling = { temperature = 1.0, max_tokens = 64 }
 samples = 10
 "#;
