@@ -22,9 +22,9 @@ files = ["data/prompts.jsonl"]
 use = "corpus.jsonl"
 files = ["data/instructions.jsonl"]
 keep_columns = ["instruction", "output"]
-[steps.pairs]
+[steps.dolly]
 use = "corpus.pairs"
-files = ["data/pairs.jsonl"]
+files = ["data/dolly.jsonl"]
 [steps.bpe]
 use = "tokenizer.train"
 corpus = "@pool"
@@ -33,6 +33,11 @@ vocab_size = 512
 use = "tokens.pack"
 tokenizer = "@bpe"
 corpus = "@pool"
+context = 64
+[steps.pairs]
+use = "tokens.pairs"
+tokenizer = "@bpe"
+pairs = "@dolly"
 context = 64
 [steps.clean_tokens]
 use = "tokens.pack"

@@ -105,7 +105,7 @@ impl Component for ExposureBias {
     const EXAMPLE: &'static str = r#"use = "evaluate.exposure_bias"
 models = "@student"
 teacher = "@teacher"
-prompts = "@pairs"
+prompts = "@dolly"
 sampling = { temperature = 1.0, max_tokens = 64 }
 samples = 10
 "#;
@@ -303,7 +303,9 @@ impl Work<'_> {
             let percent = at(&all);
             if reduction == Reduction::Pooled {
                 let n = instances.len() as u64;
-                table.figure(place("ex_acc_err"), percent, n, None);
+                if percent.is_finite() {
+                    table.figure(place("ex_acc_err"), percent, n, None);
+                }
                 table.figure(place("own_kl"), r, n, None);
                 table.figure(place("teacher_kl"), e, n, None);
                 continue;
@@ -316,7 +318,10 @@ impl Work<'_> {
             // The quotient's part of a prompt, to first order around it, as a standard error is.
             let part = |(own, teacher): (&f64, &f64)| percent + (own - r / e * teacher) / e * 100.0;
             let quotient: Vec<f64> = own.iter().zip(&teachers).map(part).collect();
-            table.estimate(place("ex_acc_err"), percent, &instances, &quotient);
+            // Of a model that is the teacher there is no quotient.
+            if percent.is_finite() {
+                table.estimate(place("ex_acc_err"), percent, &instances, &quotient);
+            }
             table.estimate(place("own_kl"), r, &instances, &own);
             table.estimate(place("teacher_kl"), e, &instances, &teachers);
         }

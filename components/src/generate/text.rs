@@ -89,6 +89,7 @@ fn batch_size() -> usize {
 impl Component for Text {
     type Params = Params;
     const NAME: &'static str = "generate.text";
+    const VERSION: u32 = 2;
     const SUMMARY: &'static str = "texts that a model writes, one or several for every document";
     const SEEDING: Seeding = Seeding::Experiment;
     const NUMERIC: bool = true;

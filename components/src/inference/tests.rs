@@ -395,3 +395,14 @@ fn chat_templates_make_prompts_and_can_do_no_harm() {
         assert!(error.to_string().contains(why), "{error}");
     }
 }
+
+#[test]
+fn special_tokens_are_tokens_in_chats_and_text_in_texts() {
+    let bench = bench();
+    let model = open(&bench, "model");
+    let end = model.ends()[0];
+    let marked = model.encode_marked("Hi<|endoftext|>").expect("encodes");
+    assert_eq!(marked.last(), Some(&end));
+    let plain = model.encode("Hi<|endoftext|>", true).expect("encodes");
+    assert!(!plain.contains(&end) && plain.len() > marked.len(), "{plain:?}");
+}

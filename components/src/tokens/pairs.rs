@@ -88,7 +88,7 @@ impl Component for Pairs {
     const SEEDING: Seeding = Seeding::Fixed;
     const EXAMPLE: &'static str = r#"use = "tokens.pairs"
 tokenizer = "@bpe"
-pairs = "@pairs"
+pairs = "@dolly"
 template = "alpaca"
 context = 512
 max_prompt = 256

@@ -4,6 +4,7 @@
 use lyceum::execute::RunFolder;
 use lyceum::store::Manifest;
 use lyceum_components::artifact::{Scores, Selection, read_table};
+use lyceum_components::corpus::Pairs;
 use lyceum_components::model::load;
 use lyceum_components::tokenizer::Encoder;
 use lyceum_components::tokens::Blocks;
@@ -118,12 +119,17 @@ pub fn parquet(data: &[u8]) {
         "table.parquet",
         "scores.parquet",
         "selection.parquet",
+        "pairs.parquet",
     ] {
         bench.write(name, data);
     }
     bench.run(
         "corpus.parquet",
         &json!({ "files": ["data.parquet"], "limit": 1000 }),
+    );
+    bench.run(
+        "corpus.pairs",
+        &json!({ "files": ["data.parquet"], "limit": 1000, "prompt_column": "text", "response_column": "id" }),
     );
     let scores = bench
         .open(beside!("corpus/artifact/scores"))
@@ -133,6 +139,14 @@ pub fn parquet(data: &[u8]) {
         .open(beside!("corpus/artifact/selection"))
         .expect("a sound header");
     let _ = Selection::read(&selection);
+    let details = json!({ "pairs": 3, "text_bytes": 9, "documents": 3, "dropped": {} });
+    let pairs = json!({ "kind": "pairs", "format": 1, "fingerprint": "f", "source": null, "details": details });
+    let pairs = bench
+        .open(pairs.to_string().as_bytes())
+        .expect("a sound header");
+    if let Ok(pairs) = Pairs::open(&pairs) {
+        let _ = pairs.read().find(Result::is_err);
+    }
 }
 
 /// One index of packed tokens, the other being sound.
@@ -157,6 +171,10 @@ pub fn jsonl(data: &[u8]) {
     bench.run(
         "corpus.jsonl",
         &json!({ "files": ["data.jsonl"], "keep_columns": ["n"], "on_bad_line": "skip" }),
+    );
+    bench.run(
+        "corpus.pairs",
+        &json!({ "files": ["data.jsonl"], "prompt_column": "text", "response_column": "id", "on_bad_line": "skip" }),
     );
 }
 

@@ -130,7 +130,16 @@ fn mark(sentence: &Sentence) -> [u8; 16] {
 
 fn pair(id: u64, sentence: Sentence) -> InstructionPair {
     let families: Vec<&str> = sentence.families.iter().map(|family| family.name()).collect();
-    let meta = json!({ "family": families.join("+"), "answers": sentence.responses.len() });
+    let family = if families.len() == 1 {
+        families[0]
+    } else {
+        "composed"
+    };
+    let meta = json!({
+        "family": family,
+        "operations": families.join("+"),
+        "answers": sentence.responses.len(),
+    });
     InstructionPair {
         id,
         prompt: sentence.prompt,

@@ -135,8 +135,10 @@ fn every_sentence_has_the_answers_that_its_words_ask_for() {
         assert_eq!(pair.responses, expected, "{} {}", pair.prompt, pair.input);
         assert!(pair.responses.contains(&pair.response));
         assert_eq!(pair.meta["answers"], pair.responses.len());
+        let composed = pair.prompt.contains(", then ");
+        assert_eq!(pair.meta["family"] == "composed", composed);
         several += u32::from(pair.responses.len() > 1);
-        families.insert(pair.meta["family"].as_str().expect("a name").to_owned());
+        families.insert(pair.meta["operations"].as_str().expect("a name").to_owned());
     }
     // Thirteen families, and of ten those after each of five first ones but itself.
     assert_eq!(families.len(), 13 + 5 * 10 - 5, "{families:?}");

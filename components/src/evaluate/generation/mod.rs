@@ -134,7 +134,7 @@ impl Component for Generation {
     const NUMERIC: bool = true;
     const EXAMPLE: &'static str = r#"use = "evaluate.generation"
 models = "@student"
-prompts = "@pairs"
+prompts = "@dolly"
 template = "alpaca"
 sampling = { temperature = 1.0, max_tokens = 256, no_repeat_ngram = 6 }
 draws = 5
