@@ -4,16 +4,15 @@ use super::adapter::train;
 use super::budget::{self, BlockCost};
 use super::compose::compose;
 use super::curve;
-use super::memory::peak_memory;
 use super::optimizer::{AdamWSettings, Optimizer};
-use super::params::{Budget, LmParams, ModelChoice};
+use super::params::LmParams;
 use super::recompute::Recompute;
 use super::start::{check_data, starting_model};
-use crate::component::{Choice, Problem, main_output};
+use crate::component::{Problem, main_output};
 use crate::flops::{layers_flops, training_flops};
 use crate::model::{ModelConfig, ModelDetails, save};
 use crate::tokens::Blocks;
-use crate::{Component, Context, Estimate, Kind, Output, Result, Seeding, Size, Sizes};
+use crate::{Component, Context, Estimate, Kind, Output, Result, Seeding, Sizes};
 
 /// Trains a decoder on packed tokens.
 pub enum Lm {}
@@ -39,7 +38,7 @@ optim = { lr = 1e-3, batch_size = 16, budget = { tokens = 100_000 } }
     }
 
     fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
-        self::estimate(params, sizes)
+        super::estimate(params, sizes)
     }
 
     fn run(params: LmParams, context: &Context) -> Result<()> {
@@ -98,73 +97,9 @@ pub(crate) fn run(params: &LmParams, context: &Context) -> Result<()> {
 }
 
 /// FLOPs that are done again, as a share of the training's.
-fn recomputed_share(config: &ModelConfig, width: usize, recompute: Recompute) -> f64 {
+pub(super) fn recomputed_share(config: &ModelConfig, width: usize, recompute: Recompute) -> f64 {
     match recompute {
         Recompute::None => 0.0,
         Recompute::Block => layers_flops(config, width) / training_flops(config, width).max(1.0),
-    }
-}
-
-/// FLOPs, tokens and memory as far as the sizes of the inputs tell.
-pub(crate) fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
-    let data = sizes.of(params.data.as_str());
-    let config = match &params.model {
-        ModelChoice::Fresh(spec) => spec.config(data.vocab_size as usize),
-        ModelChoice::Continue(_) => return Estimate::default(),
-    };
-    let optim = &params.optim;
-    let width = data.width();
-    let step_tokens = width * (optim.batch_size * optim.accumulate) as f64;
-    let whole = width.round();
-    let forward = sizes.convention.forward(&config, whole as usize) / whole.max(1.0);
-    let step_flops = 3.0 * forward * step_tokens;
-    let matched = budget::expected(params, sizes);
-    let flops = match &optim.budget {
-        Budget {
-            steps: Some(steps), ..
-        } => *steps as f64 * step_flops,
-        Budget {
-            tokens: Some(tokens), ..
-        } if step_tokens > 0.0 => *tokens as f64 / step_tokens * step_flops,
-        budget => budget.flops.unwrap_or_else(|| matched.left().max(0.0)),
-    };
-    let parameters = config.parameters() as f64;
-    let element = 4.0;
-    let memory = |recompute| {
-        let tokens = width * optim.batch_size as f64;
-        peak_memory(&config, tokens, optim.accumulate, recompute)
-    };
-    let recomputed = |recompute| flops * recomputed_share(&config, width as usize, recompute);
-    let (other, name) = match params.recompute {
-        Recompute::None => (Recompute::Block, "block"),
-        Recompute::Block => (Recompute::None, "none"),
-    };
-    let choice = Choice {
-        setting: format!("recompute = \"{name}\""),
-        memory: memory(other),
-        recomputed: recomputed(other),
-    };
-    let size = Size {
-        items: 1.0,
-        bytes: parameters * element,
-        parameters,
-        vocab_size: config.vocab_size as f64,
-        flops_per_token: forward,
-        flops,
-        ..Size::default()
-    };
-    Estimate {
-        outputs: [(String::new(), size)].into(),
-        flops,
-        memory: memory(params.recompute),
-        recomputed: recomputed(params.recompute),
-        charged: matched.charge(),
-        // A choice that would make no difference is none.
-        choices: Some(choice)
-            .filter(|choice| (choice.memory / memory(params.recompute) - 1.0).abs() > 0.05)
-            .into_iter()
-            .collect(),
-        // A checkpoint is the weights and two moments; the last one goes when the next one stands.
-        scratch: 2.0 * 3.0 * element * parameters,
     }
 }

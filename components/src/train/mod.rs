@@ -8,6 +8,7 @@ mod budget;
 mod checkpoint;
 mod compose;
 mod curve;
+mod estimate;
 mod lm;
 mod memory;
 mod optimizer;
@@ -29,8 +30,9 @@ pub(crate) use checkpoint::{collect, fill, sizes};
 #[cfg(test)]
 pub(crate) use curve::write as write_curve;
 pub use curve::{Point, read as read_curve};
+pub(crate) use estimate::estimate;
 pub use lm::Lm;
-pub(crate) use lm::{estimate, run};
+pub(crate) use lm::run;
 pub use memory::peak_memory;
 pub use optimizer::{AdamWSettings, Optimizer};
 pub(crate) use params::checkpoint_every;

@@ -140,10 +140,9 @@ pub fn parquet(data: &[u8]) {
         .expect("a sound header");
     let _ = Selection::read(&selection);
     let details = json!({ "pairs": 3, "text_bytes": 9, "documents": 3, "dropped": {} });
-    let pairs = json!({ "kind": "pairs", "format": 1, "fingerprint": "f", "source": null, "details": details });
-    let pairs = bench
-        .open(pairs.to_string().as_bytes())
-        .expect("a sound header");
+    let pairs =
+        json!({ "kind": "pairs", "format": 1, "fingerprint": "f", "source": null, "details": details });
+    let pairs = bench.open(pairs.to_string().as_bytes()).expect("a sound header");
     if let Ok(pairs) = Pairs::open(&pairs) {
         let _ = pairs.read().find(Result::is_err);
     }

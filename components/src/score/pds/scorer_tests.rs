@@ -1,8 +1,8 @@
 //! The scorer as steps, over a few blocks whose scores are planted.
 
-use super::tests::{bench, blocks, primary, publish, publish_model};
+use super::tests::{bench, blocks, primary, publish_model};
 use super::*;
-use crate::Precision;
+use crate::{Component as _, Precision};
 use crate::artifact::Scores;
 use crate::metrics::spearman;
 use crate::model::ModelSpec;
