@@ -4,7 +4,7 @@ use lyceum_components::policy::{
     LawReport, LawStep, PerceptronData, Split, acceleration, improve, observe, perceptron_data,
 };
 use lyceum_components::trajectory::{
-    Examples, Number, Perceptron, Plan, Training, Trajectory, project_simplex,
+    Examples, Number, Perceptron, Plan, Training, Trajectory, Weighted, project_simplex,
 };
 use lyceum_kernels::RowElement;
 use lyceum_tests::{Golden, Node};
@@ -32,17 +32,25 @@ fn examples<N: Number>(node: &Node, of: &str) -> Examples<N> {
     }
 }
 
-/// A problem of a fixture, its test examples and its start.
-fn problem<N: Number + RowElement>(node: &Node, steps: usize) -> (Perceptron<N>, Examples<N>, Vec<N>) {
+/// A problem of a fixture, and its start.
+fn problem<N: Number + RowElement>(node: &Node, steps: usize) -> (Perceptron<N>, Vec<N>) {
     let start = narrow::<N>(&node.get("theta0").read::<Vec<f64>>());
-    let perceptron = Perceptron::new(start.len(), examples(node, "train"), examples(node, "dev"), steps);
-    (perceptron, examples(node, "test"), start)
+    let sets = ["train", "dev", "test"].map(|of| examples(node, of));
+    (Perceptron::new(start.len(), sets, steps), start)
+}
+
+fn measured<T: Weighted>(
+    training: &mut T,
+    trajectory: &mut Trajectory<T::Number>,
+    start: &[T::Number],
+) -> LawReport {
+    observe(training, trajectory, start, &mut |_| Ok(())).expect("goes back")
 }
 
 fn adjoint_agrees<N: Number + RowElement>(case: &Node, tolerance: f64) {
     let steps: usize = case.get("steps").read();
     let rate: f64 = case.get("eta").read();
-    let (mut perceptron, test, start) = problem::<N>(case, steps);
+    let (mut perceptron, start) = problem::<N>(case, steps);
     let policy = case.get("gamma").tensor().1;
     perceptron.policy = narrow(&policy);
     let mut trajectory = Trajectory::in_memory(Plan::new(steps, 1), rate);
@@ -53,7 +61,7 @@ fn adjoint_agrees<N: Number + RowElement>(case: &Node, tolerance: f64) {
         &[case.get("objective_sum").read()],
         tolerance * 10.0,
     );
-    let report = observe(&mut perceptron, &mut trajectory, &start, &test).expect("goes back");
+    let report = measured(&mut perceptron, &mut trajectory, &start);
     let list = |name: &str| case.get(name).tensor().1;
     assert_close("L", &report.target, &list("dev_loss"), tolerance);
     let gradient = list("grad_gamma");
@@ -69,10 +77,14 @@ fn adjoint_agrees<N: Number + RowElement>(case: &Node, tolerance: f64) {
     for (step, (theta, costate)) in states.chunks(d).zip(costates.chunks(d)).enumerate() {
         let state = trajectory.segment(&mut perceptron, step).expect("a state");
         assert_close("θ", &wide(&state[0]), theta, tolerance);
-        perceptron.contributions(&state[0], &narrow::<N>(costate), &mut products);
+        perceptron
+            .contributions(&state[0], &narrow::<N>(costate), &mut products)
+            .expect("products");
         by_gamma.extend(products.iter().map(|product| -rate * product));
         perceptron.target(step, &state[0], &mut target).expect("a loss");
-        perceptron.contributions(&state[0], &target, &mut products);
+        perceptron
+            .contributions(&state[0], &target, &mut products)
+            .expect("products");
         contributions.extend(products.iter().copied());
     }
     assert_close("∂J/∂γ", &by_gamma, &gradient, tolerance);
@@ -242,11 +254,11 @@ fn a_whole_optimisation_agrees() {
     let steps: usize = root.get("steps").read();
     let rate: f64 = root.get("eta").read();
     let (lr, epochs): (f64, usize) = (root.get("eps").read(), root.get("epochs").read());
-    let (mut perceptron, test, start) = problem::<f64>(&root, steps);
+    let (mut perceptron, start) = problem::<f64>(&root, steps);
     let list = |name: &str| root.get(name).tensor().1;
     // A third of the states, to show that nothing depends on it.
     let mut trajectory = Trajectory::in_memory(Plan::new(steps, 3), rate);
-    let base = observe(&mut perceptron, &mut trajectory, &start, &test).expect("goes back");
+    let base = measured(&mut perceptron, &mut trajectory, &start);
     assert_close("constant", &base.target, &list("dev_loss_constant"), 1e-12);
     assert_close("constant", &base.test, &list("test_loss_constant"), 1e-12);
 
@@ -278,7 +290,7 @@ fn a_whole_optimisation_agrees() {
     assert!(objectives.is_sorted_by(|a, b| b <= &(a + 1e-12)), "J never rises");
     assert_close("‖∂J/∂γ‖", &norms, &list("grad_norm"), 1e-9);
 
-    let report = observe(&mut perceptron, &mut trajectory, &start, &test).expect("goes back");
+    let report = measured(&mut perceptron, &mut trajectory, &start);
     assert_close("final", &report.target, &list("dev_loss_final"), 1e-9);
     assert_close("final", &report.test, &list("test_loss_final"), 1e-9);
     let states: Vec<f64> = (0..trajectory.plan().stored())
@@ -341,9 +353,9 @@ fn full_size(name: &str, epochs: usize, tolerance: f64) {
     assert_eq!(config.get("decay").read::<u8>(), 1);
     let by_row = config.find("row_scale").is_some_and(|row| row.read::<u8>() == 1);
     let width = train.len();
-    let mut perceptron = Perceptron::new(start.len(), train, target, steps);
+    let mut perceptron = Perceptron::new(start.len(), [train, target, test], steps);
     let mut trajectory = Trajectory::in_memory(Plan::new(steps, 1), rate);
-    let base = observe(&mut perceptron, &mut trajectory, &start, &test).expect("goes back");
+    let base = measured(&mut perceptron, &mut trajectory, &start);
     report_agrees(&base, &root.get("conventional"), width, 1e-6);
     let curves = [
         (&base.test, "test_conventional"),
@@ -365,7 +377,7 @@ fn full_size(name: &str, epochs: usize, tolerance: f64) {
         })
         .expect("goes back");
     }
-    let report = observe(&mut perceptron, &mut trajectory, &start, &test).expect("goes back");
+    let report = measured(&mut perceptron, &mut trajectory, &start);
     let stages = root.get("stages");
     let stage = stages.get(&epochs.to_string());
     report_agrees(&report, &stage, width, tolerance);

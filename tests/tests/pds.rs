@@ -75,9 +75,17 @@ keep = 0.4
 noise = "gumbel"
 tau = 0.1
 
+[steps.labelled]
+use = "corpus.teacher_student"
+width = 4
+train = 20
+target = 10
+
 [steps.policy]
 use = "policy.learning_law"
-data = { width = 4, train = 20, target = 10 }
+data = "@labelled.train"
+target = "@labelled.target"
+test = "@labelled.test"
 steps = 10
 epochs = 6
 lr = 0.05
