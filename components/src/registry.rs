@@ -26,6 +26,7 @@ pub const COMPONENTS: &[Descriptor] = &[
     Descriptor::of::<model::Export>(),
     Descriptor::of::<model::Info>(),
     Descriptor::of::<train::Lm>(),
+    Descriptor::of::<train::TrainPerceptron>(),
     Descriptor::of::<distill::Sft>(),
     Descriptor::of::<distill::WordKd>(),
     Descriptor::of::<distill::SeqKd>(),

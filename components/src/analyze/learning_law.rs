@@ -97,7 +97,10 @@ fn figures(table: &mut Table, found: &Found) {
         figure("gap", curves.gap.iter().sum());
         figure("unused", 1.0 - mean(&curves.support) / examples);
         let opposed: f64 = curves.opposed.iter().sum();
-        figure("unused_opposed", curves.opposed_unused.iter().sum::<f64>() / opposed);
+        figure(
+            "unused_opposed",
+            curves.opposed_unused.iter().sum::<f64>() / opposed,
+        );
     };
     of(&found.label, &found.found);
     of(&equal_of(&found.label), &found.equal);
@@ -117,13 +120,22 @@ fn thinned(points: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
     let all: Vec<(f64, f64)> = points.filter(|(_, y)| y.is_finite()).collect();
     let every = all.len().div_ceil(POINTS).max(1);
     let last = all.len().saturating_sub(1);
-    let kept = all.iter().enumerate().filter(|(i, _)| i.is_multiple_of(every) || *i == last);
+    let kept = all
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| i.is_multiple_of(every) || *i == last);
     kept.map(|(_, point)| *point).collect()
 }
 
 /// Points of a curve of states or steps, from the first step on.
 fn over_steps(values: &[f64]) -> Vec<(f64, f64)> {
-    thinned(values.iter().enumerate().skip(1).map(|(t, value)| (t as f64, *value)))
+    thinned(
+        values
+            .iter()
+            .enumerate()
+            .skip(1)
+            .map(|(t, value)| (t as f64, *value)),
+    )
 }
 
 fn curves(table: &mut Table, found: &Found) {
@@ -148,10 +160,18 @@ fn curves(table: &mut Table, found: &Found) {
     let by_test = axes("Similarity of contributions to the test loss", similarity, false);
     table.curve(by_test, label, &over_steps(&found.found.similarity_test));
     table.curve(by_test, &equal, &over_steps(&found.equal.similarity_test));
-    let by_costate = axes("Similarity of contributions to all later losses", similarity, false);
+    let by_costate = axes(
+        "Similarity of contributions to all later losses",
+        similarity,
+        false,
+    );
     table.curve(by_costate, label, &over_steps(&found.found.similarity_costate));
     table.curve(by_costate, &equal, &over_steps(&found.equal.similarity_costate));
-    let gap = axes("Gap of the exact condition", "best less weighted mean contribution", false);
+    let gap = axes(
+        "Gap of the exact condition",
+        "best less weighted mean contribution",
+        false,
+    );
     table.curve(gap, label, &over_steps(&found.found.gap));
     table.curve(gap, &equal, &over_steps(&found.equal.gap));
     let steps = found.policy.details.steps as f64;
@@ -164,8 +184,16 @@ fn curves(table: &mut Table, found: &Found) {
     };
     let mut points: Vec<(f64, f64)> = objective.map(|(epoch, mean)| (epoch as f64, mean)).collect();
     points.push((points.len() as f64, mean(&found.found.target[1..])));
-    table.curve(epochs("mean over the steps (nats)"), label, &thinned(points.into_iter()));
-    let gaps = found.gap.iter().enumerate().map(|(epoch, gap)| (epoch as f64, *gap));
+    table.curve(
+        epochs("mean over the steps (nats)"),
+        label,
+        &thinned(points.into_iter()),
+    );
+    let gaps = found
+        .gap
+        .iter()
+        .enumerate()
+        .map(|(epoch, gap)| (epoch as f64, *gap));
     let title = Axes {
         title: "Gap over policy epochs",
         ..epochs("summed over the steps")
@@ -195,9 +223,14 @@ fn extremes(table: &mut Table, found: &Found, share: f64) {
         let mean_of = |of: fn(&Moment) -> &Vec<f64>, scale: f64| -> Vec<(f64, f64)> {
             let moments = found.moments.iter();
             let mean = |moment: &Moment| chosen.iter().map(|&n| of(moment)[n]).sum::<f64>() / few as f64;
-            moments.map(|moment| (moment.step, scale * mean(moment))).collect()
+            moments
+                .map(|moment| (moment.step, scale * mean(moment)))
+                .collect()
         };
-        let weights = axes("Weights of examples by what they contribute", "weight times examples");
+        let weights = axes(
+            "Weights of examples by what they contribute",
+            "weight times examples",
+        );
         table.curve(weights, &line, &mean_of(|moment| &moment.weight, count as f64));
         let worth = axes("Contributions to all later losses", "mean contribution");
         table.curve(worth, &line, &mean_of(|moment| &moment.by_costate, 1.0));

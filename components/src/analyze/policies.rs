@@ -51,7 +51,9 @@ impl Found {
         let frame = read_parquet(&file)?;
         let names = read_text_column(&file, "policy")?;
         let of = |name: &str| -> Result<Curves> {
-            let own: Vec<usize> = (0..names.len()).filter(|&i| names[i].as_deref() == Some(name)).collect();
+            let own: Vec<usize> = (0..names.len())
+                .filter(|&i| names[i].as_deref() == Some(name))
+                .collect();
             let column = |column: &str| -> Result<Vec<f64>> {
                 let all = numbers(&frame, column, &file)?;
                 Ok(own.iter().map(|&i| all[i]).collect())
@@ -78,7 +80,10 @@ impl Found {
         let steps = policy.details.steps as usize;
         for curves in [&equal, &found] {
             if curves.test.len() != steps + 1 {
-                return Err(damaged("the curves have another number of steps than the policy", &file));
+                return Err(damaged(
+                    "the curves have another number of steps than the policy",
+                    &file,
+                ));
             }
         }
         let file = artifact.path.join(EPOCHS);
@@ -114,14 +119,22 @@ fn moments(file: &Path) -> Result<Vec<Moment>> {
             moment.by_costate.push(by_costate[i]);
         }
     }
-    let even = all.windows(2).all(|pair| pair[0].weight.len() == pair[1].weight.len());
-    if even { Ok(all) } else { Err(damaged("steps have different numbers of examples", file)) }
+    let even = all
+        .windows(2)
+        .all(|pair| pair[0].weight.len() == pair[1].weight.len());
+    if even {
+        Ok(all)
+    } else {
+        Err(damaged("steps have different numbers of examples", file))
+    }
 }
 
 /// A column as numbers, NaN where it is empty.
 fn numbers(frame: &DataFrame, name: &str, file: &Path) -> Result<Vec<f64>> {
     let bad = |error: polars::prelude::PolarsError| damaged(&error.to_string(), file);
-    let column = frame.column(name).and_then(|column| column.cast(&DataType::Float64));
+    let column = frame
+        .column(name)
+        .and_then(|column| column.cast(&DataType::Float64));
     let column = column.map_err(bad)?;
     let values = column.f64().map_err(bad)?;
     Ok(values.iter().map(|value| value.unwrap_or(f64::NAN)).collect())

@@ -111,12 +111,19 @@ impl Policy {
             ..
         } = &self.details;
         if own.fingerprint != data.header.fingerprint {
-            let message = format!("the policy was found for `{}`, not for `{}`", own.location, data.label);
-            return Err(Error::data("policy_hash", message).hint("train on the data that the policy was found for"));
+            let message = format!(
+                "the policy was found for `{}`, not for `{}`",
+                own.location, data.label
+            );
+            return Err(
+                Error::data("policy_hash", message).hint("train on the data that the policy was found for")
+            );
         }
         if steps > *most {
             let message = format!("the training takes {steps} steps; the policy has {most}");
-            return Err(Error::data("policy_shape", message).hint(format!("lower the budget to {most} steps")));
+            return Err(
+                Error::data("policy_shape", message).hint(format!("lower the budget to {most} steps"))
+            );
         }
         Ok(())
     }

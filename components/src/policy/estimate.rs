@@ -28,7 +28,8 @@ pub(super) fn decoder_room(params: &LawParams, config: &ModelConfig, examples: f
         parameters,
         element,
         // A pass, and the model itself as it was read, in a graph and filled with a state.
-        beside: scale * peak_memory(config, tokens.min(1e5), 1, Recompute::None) + 4.0 * element as f64 * parameters,
+        beside: scale * peak_memory(config, tokens.min(1e5), 1, Recompute::None)
+            + 4.0 * element as f64 * parameters,
     }
 }
 
@@ -43,7 +44,13 @@ pub(super) fn perceptron_flops(params: &LawParams, [train, target, _]: [f64; 3],
 pub(super) fn estimate(params: &LawParams, sizes: &Sizes) -> Estimate {
     let [data, target, test] =
         [&params.data, &params.target, &params.test].map(|reference| sizes.of(reference.as_str()));
-    let mean = |size: &Size| if size.items > 0.0 { size.tokens / size.items } else { 0.0 };
+    let mean = |size: &Size| {
+        if size.items > 0.0 {
+            size.tokens / size.items
+        } else {
+            0.0
+        }
+    };
     let (steps, epochs) = (params.steps as f64, params.epochs as f64);
     let (room, flops, forth) = match &params.model {
         None => {

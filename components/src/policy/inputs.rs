@@ -16,6 +16,9 @@ use crate::{Artifact, Context, Error, Kind, Precision, Result};
 use lyceum_kernels::RowElement;
 use std::collections::BTreeMap;
 
+/// Examples of fewer bytes may be equal by chance: seven ids of four bytes, or a few numbers.
+const TELLING: usize = 28;
+
 /// What the three inputs are called.
 const ROLES: [&str; 3] = ["data", "target", "test"];
 
@@ -29,9 +32,15 @@ pub(super) fn open(params: &LawParams, context: &Context) -> Result<[Artifact; 3
         let is_corpus = artifact.header.kind == Kind::Corpus;
         if artifact.header.kind != Kind::Selection && is_corpus == params.model.is_some() {
             let (what, hint) = if is_corpus {
-                ("a corpus, and a decoder reads packed tokens", "pack it with `tokens.pack`, or leave `model` out")
+                (
+                    "a corpus, and a decoder reads packed tokens",
+                    "pack it with `tokens.pack`, or leave `model` out",
+                )
             } else {
-                ("packed tokens, and without `model` a perceptron is trained", "add `model = { hidden_size = … }`")
+                (
+                    "packed tokens, and without `model` a perceptron is trained",
+                    "add `model = { hidden_size = … }`",
+                )
             };
             let message = format!("`{role}` is {what}");
             return Err(Error::data("wrong_kind", message).hint(hint));
@@ -59,7 +68,10 @@ pub(super) fn perceptron<N: Number + RowElement>(
     let width = train.width;
     for (other, role) in [(&target, ROLES[1]), (&test, ROLES[2])] {
         if other.width != width {
-            let message = format!("`{role}` has {} inputs an example, `data` has {width}", other.width);
+            let message = format!(
+                "`{role}` has {} inputs an example, `data` has {width}",
+                other.width
+            );
             return Err(Error::data("bad_input", message));
         }
     }
@@ -111,7 +123,9 @@ impl Tokens {
             }
             let (longest, most) = (set.details().context, config.max_position_embeddings);
             if longest > most {
-                let message = format!("blocks of {longest} tokens (`{role}`) are longer than the model's {most} positions");
+                let message = format!(
+                    "blocks of {longest} tokens (`{role}`) are longer than the model's {most} positions"
+                );
                 return Err(Error::data("context_too_long", message).hint("pack with a smaller `context`"));
             }
             let mut all = (0..set.len()).map(|position| set.get(position));
@@ -141,7 +155,9 @@ impl Tokens {
 
     /// The number in the underlying tokens of every training block.
     pub(super) fn indices(&self) -> Vec<u64> {
-        (0..self.sets[0].len()).map(|position| self.sets[0].index(position)).collect()
+        (0..self.sets[0].len())
+            .map(|position| self.sets[0].index(position))
+            .collect()
     }
 
     /// The decoder under equal weights.
@@ -178,7 +194,11 @@ impl Tokens {
 /// Opens packed tokens that are not weighted already. `empty_input`, `empty_target`, `weighted_selection`.
 fn blocks(artifact: &Artifact, role: &str, context: &Context) -> Result<Blocks> {
     let empty = || {
-        let code = if role == ROLES[0] { "empty_input" } else { "empty_target" };
+        let code = if role == ROLES[0] {
+            "empty_input"
+        } else {
+            "empty_target"
+        };
         Error::data(code, format!("`{role}` (`{}`) has no blocks", artifact.label))
     };
     let blocks = Blocks::open(artifact, context).map_err(|error| match error.code() {
@@ -189,7 +209,10 @@ fn blocks(artifact: &Artifact, role: &str, context: &Context) -> Result<Blocks> 
         return Err(empty());
     }
     if (0..blocks.len()).any(|position| blocks.get(position).weight != 1.0) {
-        let message = format!("the selection `{}` weights its blocks, which would be lost here", artifact.label);
+        let message = format!(
+            "the selection `{}` weights its blocks, which would be lost here",
+            artifact.label
+        );
         return Err(Error::data("weighted_selection", message).hint("select without weights"));
     }
     Ok(blocks)
@@ -203,7 +226,8 @@ fn bytes_of(ids: &[u32]) -> Vec<u8> {
 fn check_overlap(sets: [Vec<Vec<u8>>; 3]) -> Result<()> {
     let mut seen: BTreeMap<Vec<u8>, (usize, usize)> = BTreeMap::new();
     for (set, examples) in sets.into_iter().enumerate() {
-        for (number, example) in examples.into_iter().enumerate() {
+        let telling = |(_, example): &(usize, Vec<u8>)| example.len() >= TELLING;
+        for (number, example) in examples.into_iter().enumerate().filter(telling) {
             let &mut (other, at) = seen.entry(example).or_insert((set, number));
             if other != set {
                 let message = format!(

@@ -49,7 +49,9 @@ impl<N: Number> Labelled<N> {
             let found = examples.inputs.len() - before;
             let wanted = *width.get_or_insert(found);
             if found != wanted || found == 0 {
-                return Err(bad(format!("{found} inputs were found; expected {wanted}, at least 1")));
+                return Err(bad(format!(
+                    "{found} inputs were found; expected {wanted}, at least 1"
+                )));
             }
             let label = match document.cells[..] {
                 [Cell::Number(label)] if label == 0.0 || label == 1.0 => label,

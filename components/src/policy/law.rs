@@ -1,9 +1,7 @@
 //! One policy epoch of the learning law: once forth and back, and a step of every step's weights (sheet 2.4).
 
 use crate::Result;
-use crate::trajectory::{
-    Costate, Number, Observer, Passed, Trajectory, Weighted, backward, project_simplex,
-};
+use crate::trajectory::{Costate, Number, Observer, Passed, Trajectory, Weighted, backward, project_simplex};
 
 /// How weights are changed.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -115,7 +115,11 @@ fn of_tokens<N: Number>(params: &LawParams, context: &Context, artifacts: &[Arti
         .services
         .cost((params.steps as f64 * taken) as u64, params.steps as f64 * flops);
     let mean = |n: usize| {
-        let over_steps = policy.iter().skip(n).step_by(count).map(|weight| f64::from(*weight));
+        let over_steps = policy
+            .iter()
+            .skip(n)
+            .step_by(count)
+            .map(|weight| f64::from(*weight));
         over_steps.sum::<f64>() * count as f64 / params.steps as f64
     };
     let scores = Scores {
@@ -123,10 +127,7 @@ fn of_tokens<N: Number>(params: &LawParams, context: &Context, artifacts: &[Arti
         primary: "score".to_owned(),
         precision: context.precision,
         index: tokens.indices(),
-        columns: vec![(
-            "score".to_owned(),
-            (0..count).map(mean).collect(),
-        )],
+        columns: vec![("score".to_owned(), (0..count).map(mean).collect())],
     };
     scores.write(&context.output("weights")?, artifacts[0].as_source())
 }

@@ -57,7 +57,8 @@ impl Room {
     pub(super) fn choose(self, params: &LawParams) -> Result<LawStates> {
         let budget = params.memory_budget_gib * GIB;
         let fits = |way: LawStates| self.memory(way) <= budget;
-        let wanted = |way: LawStates| matches!(params.trajectory, LawStates::Auto) || params.trajectory == way;
+        let wanted =
+            |way: LawStates| matches!(params.trajectory, LawStates::Auto) || params.trajectory == way;
         if let Some((way, _)) = WAYS.into_iter().find(|(way, _)| wanted(*way) && fits(*way)) {
             return Ok(way);
         }
@@ -96,7 +97,12 @@ impl Room {
     }
 
     /// A trajectory kept so; one on disk lies in `folder`.
-    pub(super) fn trajectory<N: Number>(self, way: LawStates, rate: f64, folder: &Path) -> Result<Trajectory<N>> {
+    pub(super) fn trajectory<N: Number>(
+        self,
+        way: LawStates,
+        rate: f64,
+        folder: &Path,
+    ) -> Result<Trajectory<N>> {
         let plan = self.plan(way);
         if way == LawStates::Disk {
             make_folder(folder)?;

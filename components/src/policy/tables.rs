@@ -80,9 +80,7 @@ pub(super) fn write_contributions(folder: &Path, report: &LawReport) -> Result<(
     let columns = vec![
         Column::new(
             "step".into(),
-            rows()
-                .map(|(traced, _)| traced.step as u64)
-                .collect::<Vec<_>>(),
+            rows().map(|(traced, _)| traced.step as u64).collect::<Vec<_>>(),
         ),
         Column::new(
             "example".into(),

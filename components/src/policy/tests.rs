@@ -106,7 +106,11 @@ fn labelled_inputs_are_read_as_they_were_drawn() {
         target_mean: 0.5,
         target_deviation: 1.0,
     });
-    for (name, drawn) in [("train", split.train), ("target", split.target), ("test", split.test)] {
+    for (name, drawn) in [
+        ("train", split.train),
+        ("target", split.target),
+        ("test", split.test),
+    ] {
         let artifact = bench.publish(&format!("labelled/{name}"));
         let read = Labelled::<f64>::read(&artifact, &bench.context("x")).expect("reads");
         assert_eq!((read.width, read.examples), (8, drawn), "{name}");
@@ -187,7 +191,14 @@ fn weights_of_blocks_are_found_for_a_decoder() {
     }
     // The blocks' scores are their weights over the steps, 1 being equal weights.
     let scores = crate::artifact::Scores::read(&bench.publish("law/weights")).expect("scores");
-    let mean = |n: usize| policy.iter().skip(n).step_by(6).map(|w| f64::from(*w)).sum::<f64>();
+    let mean = |n: usize| {
+        policy
+            .iter()
+            .skip(n)
+            .step_by(6)
+            .map(|w| f64::from(*w))
+            .sum::<f64>()
+    };
     for (n, score) in scores.columns[0].1.iter().enumerate() {
         assert!((score - mean(n)).abs() < 1e-6, "{n}: {score}");
     }
@@ -240,7 +251,10 @@ fn mistakes_have_their_codes_and_rises_are_told() {
     // One grows until it is no number, the other stays finite.
     for rate in [1e308, 1e9] {
         let diverged = law(json!({ "inner_lr": rate }));
-        assert!(matches!(diverged.code, "diverged" | "non_finite_lambda"), "{diverged}");
+        assert!(
+            matches!(diverged.code, "diverged" | "non_finite_lambda"),
+            "{diverged}"
+        );
     }
     let grown = error(of_tokens(json!({ "inner_lr": 1e3 })));
     assert_eq!(grown.code, "diverged");
@@ -250,12 +264,24 @@ fn mistakes_have_their_codes_and_rises_are_told() {
     assert_eq!(law(json!({ "target": "@labelled/train" })).code, "target_overlap");
     assert_eq!(law(json!({ "test": "@labelled/target" })).code, "target_overlap");
     assert_eq!(law(json!({ "data": "@tokens" })).code, "wrong_kind");
-    assert_eq!(error(of_tokens(json!({ "data": "@labelled/train" }))).code, "wrong_kind");
-    assert_eq!(error(of_tokens(json!({ "test": "@judge" }))).code, "target_overlap");
+    assert_eq!(
+        error(of_tokens(json!({ "data": "@labelled/train" }))).code,
+        "wrong_kind"
+    );
+    assert_eq!(
+        error(of_tokens(json!({ "test": "@judge" }))).code,
+        "target_overlap"
+    );
     let corpus = bench.publish("pool");
     bench.tokens("nothing", &corpus, &[]);
-    assert_eq!(error(of_tokens(json!({ "target": "@nothing" }))).code, "empty_target");
-    assert_eq!(error(of_tokens(json!({ "data": "@nothing" }))).code, "empty_input");
+    assert_eq!(
+        error(of_tokens(json!({ "target": "@nothing" }))).code,
+        "empty_target"
+    );
+    assert_eq!(
+        error(of_tokens(json!({ "data": "@nothing" }))).code,
+        "empty_input"
+    );
     // Documents that are no inputs.
     bench.texts("prose", &["not numbers"]);
     assert_eq!(law(json!({ "test": "@prose" })).code, "missing_column");

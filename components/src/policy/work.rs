@@ -10,7 +10,7 @@ use super::tables::{write_contributions, write_curves, write_epochs};
 use crate::artifact::Source;
 use crate::trajectory::{Number, Trajectory, Weighted, to_bytes};
 use crate::{Bar, Context, Error, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// The work of a run.
@@ -28,7 +28,11 @@ pub(super) struct Work<'a> {
 impl Work<'_> {
     /// Measures equal weights, improves them, measures again, and writes everything. Gives the weights, and how many policy
     /// epochs they took.
-    pub(super) fn run<T: Weighted>(&self, training: &mut T, start: &[T::Number]) -> Result<(Vec<f32>, usize)> {
+    pub(super) fn run<T: Weighted>(
+        &self,
+        training: &mut T,
+        start: &[T::Number],
+    ) -> Result<(Vec<f32>, usize)> {
         let Self { params, context, .. } = self;
         let base = self.measure(training, start, "equal")?;
         let epochs = self.improve(training, start)?;
@@ -61,14 +65,12 @@ impl Work<'_> {
     /// A trajectory for one training forth and back, and where it lies if that is on disk.
     fn trajectory<N: Number>(&self, name: &str) -> Result<(Trajectory<N>, PathBuf)> {
         let folder = self.context.scratch.join(name);
-        let trajectory = self
-            .room
-            .trajectory(self.states, self.params.inner_lr, &folder)?;
+        let trajectory = self.room.trajectory(self.states, self.params.inner_lr, &folder)?;
         Ok((trajectory, folder))
     }
 
     /// Frees the disk that a training took.
-    fn clear(&self, folder: &PathBuf) -> Result<()> {
+    fn clear(&self, folder: &Path) -> Result<()> {
         if self.states == LawStates::Disk {
             std::fs::remove_dir_all(folder).map_err(Error::io("cannot remove", folder))?;
         }

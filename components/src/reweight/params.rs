@@ -42,10 +42,11 @@ pub struct Reweight {
     #[serde(default = "refresh_every")]
     #[schemars(range(min = 1, max = 1000), extend("x-unit" = "steps"))]
     pub refresh_every: u64,
-    /// Target examples of one gradient; they take turns. All of them if there are no more.
-    #[serde(default = "target_batch")]
-    #[schemars(range(min = 1, max = 1_000_000), extend("x-unit" = "examples"))]
-    pub target_batch: usize,
+    /// Target examples of one gradient; they take turns. Where left out as many as a step of `train.lm` reads, and all of
+    /// them in `train.perceptron`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000), extend("x-unit" = "examples"), example = 64)]
+    pub target_batch: Option<usize>,
     /// How contributions are had.
     #[serde(default)]
     pub contribution: Contribution,
@@ -81,9 +82,6 @@ pub struct Reweight {
 fn refresh_every() -> u64 {
     8
 }
-fn target_batch() -> usize {
-    64
-}
 fn difference_step() -> f64 {
     0.01
 }
@@ -110,11 +108,15 @@ impl Reweight {
         step >= self.warmup_steps && (step - self.warmup_steps).is_multiple_of(self.refresh_every)
     }
 
-    /// Which of `count` target examples make the gradient of the step that refreshes: `target_batch` of them, in turns.
-    pub fn turn(&self, step: u64, count: usize) -> Vec<usize> {
-        let size = self.target_batch.min(count);
+    /// How many of `count` target examples make a gradient; `usual` unless something else was said.
+    pub fn target_examples(&self, count: usize, usual: usize) -> usize {
+        self.target_batch.unwrap_or(usual).min(count)
+    }
+
+    /// Which of `count` target examples make the gradient of a step that refreshes: `size` of them, in turns.
+    pub fn turn(&self, step: u64, count: usize, size: usize) -> Vec<usize> {
         let turn = step.saturating_sub(self.warmup_steps) / self.refresh_every;
-        let first = (turn as u128 * size as u128 % count.max(1) as u128) as usize;
+        let first = (u128::from(turn) * size as u128 % count.max(1) as u128) as usize;
         (0..size).map(|i| (first + i) % count).collect()
     }
 }
@@ -146,9 +148,10 @@ mod tests {
         .expect("fits");
         let refreshes: Vec<u64> = (0..10).filter(|&step| reweight.refreshes_at(step)).collect();
         assert_eq!(refreshes, [2, 5, 8]);
-        assert_eq!(reweight.turn(2, 6), [0, 1, 2, 3]);
-        assert_eq!(reweight.turn(4, 6), [0, 1, 2, 3]);
-        assert_eq!(reweight.turn(5, 6), [4, 5, 0, 1]);
-        assert_eq!(reweight.turn(8, 3), [0, 1, 2]);
+        let size = reweight.target_examples(6, 1);
+        assert_eq!(reweight.turn(2, 6, size), [0, 1, 2, 3]);
+        assert_eq!(reweight.turn(4, 6, size), [0, 1, 2, 3]);
+        assert_eq!(reweight.turn(5, 6, size), [4, 5, 0, 1]);
+        assert_eq!(reweight.target_examples(3, 9), 3);
     }
 }

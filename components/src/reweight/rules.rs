@@ -57,7 +57,10 @@ impl Weigh {
                 contributions.iter().map(weight).collect()
             }
             Rule::TopFraction => highest(contributions, self.fraction),
-            Rule::Filter => contributions.iter().map(|c| f64::from(u8::from(*c > 0.0))).collect(),
+            Rule::Filter => contributions
+                .iter()
+                .map(|c| f64::from(u8::from(*c > 0.0)))
+                .collect(),
         };
         let sum: f64 = factors.iter().sum();
         for factor in &mut factors {
@@ -134,7 +137,13 @@ mod tests {
     #[test]
     fn factors_have_mean_one_and_mixing_lifts_what_is_zero() {
         let c = [0.3, 0.2, -0.7, 0.05, 1.1, -0.2, 0.0];
-        for rule in [Rule::Rectified, Rule::Project, Rule::Softmax, Rule::TopFraction, Rule::Filter] {
+        for rule in [
+            Rule::Rectified,
+            Rule::Project,
+            Rule::Softmax,
+            Rule::TopFraction,
+            Rule::Filter,
+        ] {
             let mixed = Weigh {
                 mix_uniform: 0.25,
                 ..weigh(rule)
@@ -160,7 +169,13 @@ mod tests {
 
     #[test]
     fn contributions_that_say_nothing_give_no_factors() {
-        for rule in [Rule::Rectified, Rule::Project, Rule::Softmax, Rule::TopFraction, Rule::Filter] {
+        for rule in [
+            Rule::Rectified,
+            Rule::Project,
+            Rule::Softmax,
+            Rule::TopFraction,
+            Rule::Filter,
+        ] {
             assert_eq!(weigh(rule).factors(&[-1.0, -2.0, 0.0]), None);
             assert_eq!(weigh(rule).factors(&[2.0, 2.0]), None);
         }

@@ -117,7 +117,7 @@ pub(crate) fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
     let step_tokens = width * (optim.batch_size * optim.accumulate) as f64;
     let whole = width.round();
     let forward = sizes.convention.forward(&config, whole as usize) / whole.max(1.0);
-    let step_flops = 3.0 * forward * step_tokens;
+    let step_flops = 3.0 * forward * step_tokens * (1.0 + params.weighing_share());
     let matched = budget::expected(params, sizes);
     let flops = match &optim.budget {
         Budget {

@@ -73,11 +73,7 @@ fn judge(s: f64, y: f64) -> (f64, f64) {
 
 impl<N: Number + RowElement> Perceptron<N> {
     /// A perceptron trained for `steps` steps under equal weights.
-    pub fn new(
-        width: usize,
-        [train, target, test]: [Examples<N>; 3],
-        steps: usize,
-    ) -> Self {
+    pub fn new(width: usize, [train, target, test]: [Examples<N>; 3], steps: usize) -> Self {
         let equal = N::of(1.0 / train.len() as f64);
         Self {
             policy: vec![equal; steps * train.len()],

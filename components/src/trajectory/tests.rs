@@ -368,7 +368,8 @@ fn policy_gradients_of_a_transformer_are_the_areas_derivatives_by_every_weight_o
         ) -> Result<()> {
             let mut products = vec![0.0; training.examples()];
             training.products(step, theta, lambda, &mut products)?;
-            self.0.push(products.iter().map(|product| RATE * product).collect());
+            self.0
+                .push(products.iter().map(|product| RATE * product).collect());
             Ok(())
         }
         fn pass(&mut self, _: &mut U, _: Passed, _: &[U::Number]) -> Result<()> {
@@ -379,7 +380,9 @@ fn policy_gradients_of_a_transformer_are_the_areas_derivatives_by_every_weight_o
     let start = training.model.start();
     assert!(training.curvature_error(&start).expect("compares") < 1e-6);
     let mut trajectory = Trajectory::in_memory(Plan::root(T), RATE);
-    trajectory.forward(&mut training, &start, &mut |_| Ok(())).expect("goes forth");
+    trajectory
+        .forward(&mut training, &start, &mut |_| Ok(()))
+        .expect("goes forth");
     let mut keep = Keep(Vec::new());
     let costate = Costate::start(&trajectory);
     backward(&mut training, &trajectory, costate, &mut keep).expect("goes back");

@@ -9,11 +9,10 @@ use crate::component::{Problem, main_output};
 use crate::model::{ModelDetails, Stopped, write_tensors};
 use crate::policy::{Labelled, Policy, perceptron_start};
 use crate::table::fingerprint;
-use crate::trajectory::{
-    Examples, Number, Perceptron, Training, add_scaled, norm, to_bytes, too_narrow,
-};
+use crate::trajectory::{Examples, Number, Perceptron, Training, add_scaled, norm, to_bytes, too_narrow};
 use crate::{
-    Artifact, Component, Context, Error, Estimate, Kind, Output, Precision, Result, Seeding, Size, Sizes, disk,
+    Artifact, Component, Context, Error, Estimate, Kind, Output, Precision, Result, Seeding, Size, Sizes,
+    disk,
 };
 use burn::tensor::TensorData;
 use lyceum_kernels::RowElement;
@@ -59,7 +58,11 @@ reweight = { target = "@examples.target", refresh_every = 1 }
         // The numbers of labelled inputs count as tokens; a product and a sum with each.
         let products = if params.reweight.is_some() { 8.0 } else { 4.0 };
         let flops = params.optim.steps as f64 * (products * data.tokens + 4.0 * evaluated);
-        let width = if data.items > 0.0 { data.tokens / data.items } else { 0.0 };
+        let width = if data.items > 0.0 {
+            data.tokens / data.items
+        } else {
+            0.0
+        };
         let size = Size {
             items: 1.0,
             bytes: 8.0 * width,
@@ -89,7 +92,10 @@ fn run<N: Number + RowElement>(params: &PerceptronParams, context: &Context) -> 
     let Labelled { width, examples } = Labelled::<N>::read(&data, context)?;
     let (count, steps) = (examples.len(), params.optim.steps);
     let evaluation = match &params.eval {
-        Some(eval) => Some((read_as_wide(&context.open(&eval.data)?, width, context)?, eval.every)),
+        Some(eval) => Some((
+            read_as_wide(&context.open(&eval.data)?, width, context)?,
+            eval.every,
+        )),
         None => None,
     };
     let start = perceptron_start::<N>(context.seed, width);
@@ -138,7 +144,11 @@ fn run<N: Number + RowElement>(params: &PerceptronParams, context: &Context) -> 
         let own = norm(&gradient);
         let wanted = match &lengths {
             Some(lengths) => lengths[step as usize] / params.optim.lr,
-            None if params.reweight.as_ref().is_some_and(|reweight| reweight.match_norm) => {
+            None if params
+                .reweight
+                .as_ref()
+                .is_some_and(|reweight| reweight.match_norm) =>
+            {
                 equally.loss(0, &position.theta, &mut other)?;
                 norm(&other)
             }
@@ -149,7 +159,11 @@ fn run<N: Number + RowElement>(params: &PerceptronParams, context: &Context) -> 
         position.flops += 4.0 * (width * count) as f64 + weights.flops(step, count as f64, width as f64);
         position.step += 1;
         let tokens = position.step * count as u64;
-        let figures = [("loss", loss), ("lr", params.optim.lr), ("grad_norm", scale * own)];
+        let figures = [
+            ("loss", loss),
+            ("lr", params.optim.lr),
+            ("grad_norm", scale * own),
+        ];
         figures
             .into_iter()
             .for_each(|(metric, value)| position.note("train", metric, value, tokens));
@@ -189,12 +203,22 @@ fn step_lengths(model: &Artifact, steps: u64) -> Result<Vec<f64>> {
     }
     let points = curve::read(&file)?;
     let all = |metric: &str| -> Vec<f64> {
-        let own = points.iter().filter(|point| point.split == "train" && point.metric == metric);
+        let own = points
+            .iter()
+            .filter(|point| point.split == "train" && point.metric == metric);
         own.map(|point| point.value).collect()
     };
-    let lengths: Vec<f64> = all("lr").iter().zip(all("grad_norm")).map(|(lr, norm)| lr * norm).collect();
+    let lengths: Vec<f64> = all("lr")
+        .iter()
+        .zip(all("grad_norm"))
+        .map(|(lr, norm)| lr * norm)
+        .collect();
     if (lengths.len() as u64) < steps {
-        let message = format!("`{}` took {} steps; this training takes {steps}", model.label, lengths.len());
+        let message = format!(
+            "`{}` took {} steps; this training takes {steps}",
+            model.label,
+            lengths.len()
+        );
         return Err(Error::data("too_few_steps", message).hint("lower `optim.steps`"));
     }
     Ok(lengths)
@@ -210,7 +234,10 @@ fn finish<N: Number>(context: &Context, data: &Artifact, position: Position<N>, 
     let text = serde_json::to_vec_pretty(&config).expect("plain data");
     disk::write(&file, text).map_err(Error::io("cannot write", &file))?;
     let theta = TensorData::new(position.theta, [width]);
-    write_tensors(&folder.join(WEIGHTS), &BTreeMap::from([("theta".to_owned(), theta)]))?;
+    write_tensors(
+        &folder.join(WEIGHTS),
+        &BTreeMap::from([("theta".to_owned(), theta)]),
+    )?;
     let details = ModelDetails {
         parameters: width as u64,
         vocab_size: 2,

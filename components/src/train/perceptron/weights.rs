@@ -1,9 +1,9 @@
 //! What the examples of a perceptron weigh at each step.
 
+use crate::Result;
 use crate::policy::Policy;
 use crate::reweight::{Doubt, Reweight};
 use crate::trajectory::{Examples, Number, Perceptron, Weighted};
-use crate::Result;
 use lyceum_kernels::RowElement;
 
 /// Where weights come from.
@@ -57,7 +57,8 @@ impl<N: Number + RowElement> Weights<N> {
                 let mut factors = None;
                 if step >= params.warmup_steps {
                     if params.refreshes_at(step) {
-                        let chosen = subset(target, &params.turn(step, target.len()), theta.len());
+                        let size = params.target_examples(target.len(), target.len());
+                        let chosen = subset(target, &params.turn(step, target.len(), size), theta.len());
                         direction.resize(theta.len(), N::default());
                         perceptron.mean(&chosen, theta, direction);
                     }
@@ -80,7 +81,7 @@ impl<N: Number + RowElement> Weights<N> {
         match self {
             Self::Reweighted { params, target, .. } if step >= params.warmup_steps => {
                 let taken = if params.refreshes_at(step) {
-                    params.target_batch.min(target.len()) as f64
+                    params.target_examples(target.len(), target.len()) as f64
                 } else {
                     0.0
                 };
@@ -93,7 +94,9 @@ impl<N: Number + RowElement> Weights<N> {
 
 /// The chosen examples.
 fn subset<N: Number>(examples: &Examples<N>, chosen: &[usize], width: usize) -> Examples<N> {
-    let inputs = chosen.iter().flat_map(|&i| &examples.inputs[i * width..(i + 1) * width]);
+    let inputs = chosen
+        .iter()
+        .flat_map(|&i| &examples.inputs[i * width..(i + 1) * width]);
     Examples {
         inputs: inputs.copied().collect(),
         labels: chosen.iter().map(|&i| examples.labels[i]).collect(),
