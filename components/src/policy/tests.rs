@@ -1,6 +1,7 @@
 //! The learning law as a step.
 
 use super::*;
+use crate::artifact::{Cell, CorpusWriter, Document};
 use crate::corpus::TeacherStudent;
 use crate::model::{read_tensors, write_tensors};
 use crate::random::Stream;
@@ -285,7 +286,15 @@ fn mistakes_have_their_codes_and_rises_are_told() {
     // Documents that are no inputs.
     bench.texts("prose", &["not numbers"]);
     assert_eq!(law(json!({ "test": "@prose" })).code, "missing_column");
-    bench.corpus("words", "label", &["0", "1"]);
+    let mut words = CorpusWriter::create(&bench.at("words"), &["label".to_owned()]).expect("creates");
+    let document = Document {
+        id: "0".to_owned(),
+        text: "not numbers".to_owned(),
+        cells: vec![Cell::Number(1.0)],
+    };
+    words.push(document).expect("pushes");
+    words.finish().expect("writes");
+    bench.publish("words");
     assert_eq!(law(json!({ "test": "@words" })).code, "bad_input");
 
     let narrow = Context {

@@ -50,7 +50,7 @@ mod tests {
     fn doubt_beyond_every_other_step_is_an_error() {
         let mut doubt = Doubt::default();
         for step in 0..40 {
-            doubt.note(step % 2 == 0).expect("half is borne");
+            doubt.note(step % 2 == 1).expect("half is borne");
         }
         assert!(doubt.told().expect("a note").contains("20 of 40"));
         let error = doubt.note(true).expect_err("more than half");

@@ -134,8 +134,8 @@ impl Reweighting {
             let rows: Vec<Block> = chosen.iter().map(|&i| self.target.get(i as u64)).collect();
             let batch = collate(&rows, longest(&rows), self.target.details().eos_id)?;
             let weights = mean_weights(&batch)
-                .iter()
-                .map(|weight| f64::from(*weight) * share);
+                .into_iter()
+                .map(|weight| f64::from(weight) * share);
             let part = gradient(model, &batch, weights.collect());
             sum = Some(match sum {
                 Some(sum) => sum.plus(1.0, &part),

@@ -234,9 +234,9 @@ fn transformer<N: Number>(
 const T: usize = 6;
 const RATE: f64 = 0.05;
 
-/// ∂ Area / ∂γ_n for constant weights, by central differences of whole trainings.
+/// ∂ Area / ∂γ_n, by central differences of whole trainings.
 fn by_finite_differences(area: &mut dyn FnMut(&[f64]) -> f64, weights: &[f64]) -> Vec<f64> {
-    let h = 1e-5;
+    let h = 3e-6;
     let mut moved = |n: usize, by: f64| {
         let mut weights = weights.to_vec();
         weights[n] += by;

@@ -43,7 +43,8 @@ fn equal_weights_are_those_of_no_weighing() {
     assert_eq!(warm.header.fingerprint, plain.header.fingerprint);
     // All weight on equal shares: the shared pass gives the very training, up to rounding.
     let mixed = wide(&bench, "mixed", reweight(json!({ "mix_uniform": 1.0 })));
-    assert!(distance(&mixed, &plain) < 1e-9, "{}", distance(&mixed, &plain));
+    // Weights of tokens are f32.
+    assert!(distance(&mixed, &plain) < 1e-6, "{}", distance(&mixed, &plain));
     let weighed = wide(&bench, "weighed", reweight(json!({})));
     assert!(distance(&weighed, &plain) > 1e-4);
     let notes = points(&weighed);
@@ -80,8 +81,16 @@ fn one_pass_and_passes_of_their_own_and_differences_agree() {
             distance(&shared, &near)
         );
     }
-    let plain = wide(&bench, "shared", reweight(json!({})));
-    let adam = wide(&bench, "adam", reweight(json!({ "precondition": "adam" })));
+    // Of two blocks only their order counts; of five, how far apart they are.
+    let of_five = |step: &str, more: Value| {
+        let mut more = reweight(more);
+        more["optim"] = json!({ "batch_size": 5 });
+        wide(&bench, step, more)
+    };
+    let (plain, adam) = (
+        of_five("five", json!({})),
+        of_five("adam", json!({ "precondition": "adam" })),
+    );
     assert!(distance(&plain, &adam) > 1e-5);
 }
 
@@ -93,7 +102,7 @@ fn a_matched_norm_is_that_of_equal_weights() {
     let plain = norm(&wide(&bench, "plain", json!({})));
     let weighed = norm(&wide(&bench, "weighed", reweight(json!({}))));
     let matched = norm(&wide(&bench, "matched", reweight(json!({ "match_norm": true }))));
-    assert!((matched - plain).abs() < 1e-9 * plain, "{matched} {plain}");
+    assert!((matched - plain).abs() < 1e-6 * plain, "{matched} {plain}");
     assert!((weighed - plain).abs() > 1e-3 * plain, "{weighed} {plain}");
 }
 
