@@ -246,6 +246,33 @@ fn accelerations_agree(stats: &Node, base: &LawReport, report: &LawReport) {
     }
 }
 
+/// After hundreds of policy epochs rounding may move a step that reaches a loss a little.
+fn accelerations_are_near(stats: &Node, base: &LawReport, report: &LawReport) {
+    for (times, step, base, curve) in [
+        ("acceleration_test", "acceleration_step", &base.test, &report.test),
+        (
+            "acceleration_dev",
+            "acceleration_dev_step",
+            &base.target,
+            &report.target,
+        ),
+    ] {
+        let (theirs, at): (Option<f64>, i64) = (stats.get(times).read(), stats.get(step).read());
+        let ours = acceleration(base, curve);
+        assert_eq!(
+            ours.is_some(),
+            theirs.is_some(),
+            "{times}: {ours:?}, expected {theirs:?}"
+        );
+        if let Some((_, found)) = ours {
+            assert!(
+                (found as f64 - at as f64).abs() <= 0.02 * at as f64,
+                "{step}: {found}, expected {at}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_whole_optimisation_agrees() {
     let golden = Golden::open("learning_law_trace");
@@ -305,8 +332,8 @@ fn a_whole_optimisation_agrees() {
     golden.finish();
 }
 
-/// The fixture's own experiment, up to the stage of `epochs` policy epochs.
-fn full_size(name: &str, epochs: usize, tolerance: f64) {
+/// The fixture's own experiment, up to the stage of `epochs` policy epochs, or to its end.
+fn full_size(name: &str, epochs: Option<usize>, tolerance: f64) {
     let golden = Golden::open(name);
     let root = golden.root();
     let config = root.get("config");
@@ -366,7 +393,7 @@ fn full_size(name: &str, epochs: usize, tolerance: f64) {
         let ours: Vec<f64> = times.iter().map(|&t| curve[t]).collect();
         assert_close(name, &ours, &root.get(name).read::<Vec<f64>>(), 1e-6);
     }
-    for epoch in 0..epochs {
+    for epoch in 0..epochs.unwrap_or(all) {
         let step = LawStep {
             lr: lr * (1.0 - epoch as f64 / all as f64),
             by_row,
@@ -379,21 +406,29 @@ fn full_size(name: &str, epochs: usize, tolerance: f64) {
     }
     let report = measured(&mut perceptron, &mut trajectory, &start);
     let stages = root.get("stages");
-    let stage = stages.get(&epochs.to_string());
+    let stage = match epochs {
+        Some(epochs) => stages.get(&epochs.to_string()),
+        None => root.get("optimised"),
+    };
     report_agrees(&report, &stage, width, tolerance);
-    accelerations_agree(&stage, &base, &report);
+    if epochs.is_some() {
+        accelerations_agree(&stage, &base, &report);
+        root.prose(&["optimised", "test_optimised", "dev_optimised"]);
+    } else {
+        accelerations_are_near(&stage, &base, &report);
+        for (curve, name) in [
+            (&report.test, "test_optimised"),
+            (&report.target, "dev_optimised"),
+        ] {
+            let ours: Vec<f64> = times.iter().map(|&t| curve[t]).collect();
+            assert_close(name, &ours, &root.get(name).read::<Vec<f64>>(), 10.0 * tolerance);
+        }
+    }
     let objectives: Vec<f64> = root.get("objective_mean_by_epoch").read();
     assert_close("J / T", &[base.area_target()], &objectives[..1], 1e-9);
 
-    // Hundreds of policy epochs take minutes: what they come to, and what other policies do, is prose here.
-    root.prose(&[
-        "about",
-        "seconds_per_epoch_median",
-        "wall_seconds",
-        "optimised",
-        "test_optimised",
-        "dev_optimised",
-    ]);
+    // What other policies do is prose here.
+    root.prose(&["about", "seconds_per_epoch_median", "wall_seconds"]);
     for name in ["online_rectified", "test_online"] {
         if let Some(node) = root.find(name) {
             node.read::<Value>();
@@ -405,7 +440,7 @@ fn full_size(name: &str, epochs: usize, tolerance: f64) {
         }
     }
     for (number, other) in stages.entries() {
-        if number != epochs.to_string() {
+        if epochs.is_none_or(|epochs| number != epochs.to_string()) {
             other.read::<Value>();
         }
     }
@@ -413,8 +448,17 @@ fn full_size(name: &str, epochs: usize, tolerance: f64) {
 }
 
 #[test]
-fn the_perceptron_at_full_size_agrees_before_and_after_a_policy_epoch() {
-    full_size("learning_law_perceptron", 1, 1e-6);
-    full_size("learning_law_perceptron_rowscale", 1, 1e-6);
-    full_size("learning_law_perceptron_bigtarget", 1, 1e-6);
+fn the_perceptron_at_full_size_agrees_before_and_after_policy_epochs() {
+    // All of them take some twenty minutes: scripts/learning_law_campaign.sh.
+    let (epochs, tolerance) = match std::env::var_os("LYCEUM_TEST_ALL") {
+        Some(_) => (None, 1e-3),
+        None => (Some(1), 1e-6),
+    };
+    for name in [
+        "learning_law_perceptron",
+        "learning_law_perceptron_rowscale",
+        "learning_law_perceptron_bigtarget",
+    ] {
+        full_size(name, epochs, tolerance);
+    }
 }

@@ -3,7 +3,6 @@
 use super::params::{LawParams, LawStates};
 use super::states::{Room, recomputed};
 use crate::component::{Estimate, Size, Sizes};
-use crate::flops::training_flops;
 use crate::model::ModelConfig;
 use crate::train::{ModelChoice, Recompute, peak_memory};
 use std::collections::BTreeMap;
@@ -70,7 +69,7 @@ pub(super) fn estimate(params: &LawParams, sizes: &Sizes) -> Estimate {
         Some(choice) => {
             let per_token = |config: &ModelConfig| {
                 let width = mean(&data).max(1.0) as usize;
-                training_flops(config, width) / width as f64
+                3.0 * sizes.convention.forward(config, width) / width as f64
             };
             let (room, per_token) = match choice {
                 ModelChoice::Fresh(spec) => {
