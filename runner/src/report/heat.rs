@@ -108,7 +108,7 @@ fn paint(
         .margin_bottom(56)
         .margin_right(58)
         .y_label_area_size(40)
-        .build_cartesian_2d(0.0..1.0, scale.start..scale.start + width)?;
+        .build_cartesian_2d(0.0..1.0_f64, scale.start..scale.start + width)?;
     bar.configure_mesh()
         .disable_mesh()
         .disable_x_axis()
