@@ -122,7 +122,7 @@ fn of_table(
         (fields.response, "response_column"),
     ] {
         if !schema.contains(name) {
-            let names = schema.iter_names().map(|name| name.as_str());
+            let names = schema.iter_names().map(polars::prelude::PlSmallStr::as_str);
             return Err(missing(name, parameter, names).in_file(file));
         }
         columns.push(name.to_owned());

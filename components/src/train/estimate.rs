@@ -8,7 +8,7 @@ use super::recompute::Recompute;
 use super::sources::SourceParams;
 use crate::component::Choice;
 use crate::model::ModelConfig;
-use crate::{Estimate, Size, Sizes};
+use crate::{Estimate, Ref, Size, Sizes};
 
 /// Bytes of a parameter.
 const ELEMENT: f64 = 4.0;
@@ -120,7 +120,7 @@ pub(crate) fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
 fn teachers(params: &LmParams) -> impl Iterator<Item = &str> {
     let source = params.source.as_ref().and_then(SourceParams::teacher);
     let terms = params.objective.iter().filter_map(|term| term.teacher());
-    let mut all: Vec<&str> = terms.chain(source.map(|teacher| teacher.as_str())).collect();
+    let mut all: Vec<&str> = terms.chain(source.map(Ref::as_str)).collect();
     all.sort_unstable();
     all.dedup();
     all.into_iter()
@@ -134,7 +134,7 @@ fn beside(params: &LmParams, sizes: &Sizes, student: &Student, width: f64) -> f6
     let mut seen: Vec<&str> = Vec::new();
     for term in &params.objective {
         let asked = term.teacher().map_or(0.0, ask);
-        let Some(data) = term.data().map(|data| data.as_str()) else {
+        let Some(data) = term.data().map(Ref::as_str) else {
             sum += asked;
             continue;
         };

@@ -130,7 +130,7 @@ pub(crate) enum Oracle {
     /// A model.
     Model(Arc<TeacherModel>),
     /// What a model said before.
-    Cache(CachedTeacher),
+    Cache(Box<CachedTeacher>),
 }
 
 impl<'a> Teachers<'a> {
@@ -188,7 +188,8 @@ impl<'a> Teachers<'a> {
         {
             return Err(Error::data(problem.code, problem.message).hint(problem.hint.unwrap_or_default()));
         }
-        CachedTeacher::open(&artifact, blocks, term.temperature, term.tail).map(Oracle::Cache)
+        CachedTeacher::open(&artifact, blocks, term.temperature, term.tail)
+            .map(|cache| Oracle::Cache(Box::new(cache)))
     }
 }
 

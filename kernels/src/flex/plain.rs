@@ -38,7 +38,7 @@ pub(crate) trait Plain: Backend {
         FloatTensor<Self>,
     );
     /// The negative log-likelihoods, the gradient of hidden states, and the derivatives along a direction of head and bias.
-    #[allow(clippy::too_many_arguments)] // A backend's operations take tensors, not what holds them.
+    #[allow(clippy::too_many_arguments, clippy::type_complexity)] // A backend's operations take tensors, not what holds them.
     fn fused_nll_along(
         hidden: FloatTensor<Self>,
         head: FloatTensor<Self>,
@@ -50,7 +50,7 @@ pub(crate) trait Plain: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
     /// The divergences from a teacher's head, the labels' negative log-likelihoods (empty where there are no labels), and the
     /// gradients of the student's hidden states, head and bias.
-    #[allow(clippy::too_many_arguments)] // A backend's operations take tensors, not what holds them.
+    #[allow(clippy::too_many_arguments, clippy::type_complexity)] // A backend's operations take tensors, not what holds them.
     fn fused_divergence(
         hidden: FloatTensor<Self>,
         head: FloatTensor<Self>,
@@ -70,7 +70,7 @@ pub(crate) trait Plain: Backend {
         FloatTensor<Self>,
     );
     /// The same from a teacher's likeliest tokens.
-    #[allow(clippy::too_many_arguments)] // As above.
+    #[allow(clippy::too_many_arguments, clippy::type_complexity)] // As above.
     fn fused_divergence_top_k(
         hidden: FloatTensor<Self>,
         head: FloatTensor<Self>,

@@ -94,6 +94,7 @@ impl Space {
     }
 
     /// Probability of every sequence, from log-likelihoods of its tokens.
+    #[expect(clippy::unused_self, reason = "it reads like the space's other functions")]
     pub(crate) fn probabilities(&self, logs: &[f64]) -> Vec<f64> {
         logs.chunks(WIDTH)
             .map(|row| row.iter().sum::<f64>().exp())
@@ -163,9 +164,9 @@ impl Space {
             };
             let rewards = rollout.rewards(recipe.reward_scaling, recipe.reward_clip);
             let mut advantages = advantages(&recipe, &rewards, &self.mask, WIDTH);
-            advantages
-                .iter_mut()
-                .for_each(|advantage| *advantage -= estimator.baseline);
+            for advantage in &mut advantages {
+                *advantage -= estimator.baseline;
+            }
             let tokens = DrawnTokens {
                 old_logp_n: vector(&log_q, DType::F64),
                 importance_n: vector(&importance, DType::F64),
@@ -193,6 +194,7 @@ impl Space {
     }
 
     /// Weights of the tokens, made into what the estimator wants.
+    #[expect(clippy::unused_self, reason = "it reads like the space's other functions")]
     fn importance(&self, tokens: &[f64], of: Importance) -> Vec<f64> {
         let rows = tokens.chunks(WIDTH);
         rows.flat_map(|row| {

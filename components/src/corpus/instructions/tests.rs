@@ -110,13 +110,12 @@ fn answer(prompt: &str, input: &str) -> Vec<String> {
 }
 
 fn code(text: &str) -> String {
-    let classes = lexicon::CLASSES.iter().enumerate();
+    let mut classes = lexicon::CLASSES.iter().enumerate();
     let word = classes
-        .filter_map(|(class, (_, all))| {
+        .find_map(|(class, (_, all))| {
             let number = all.iter().position(|word| *word == text)?;
             Some(lexicon::Word { class, number })
-        })
-        .next();
+        });
     word.map_or_else(|| panic!("no word: {text}"), lexicon::Word::code)
 }
 

@@ -194,10 +194,10 @@ impl Policy {
         let advantage = advantages(&self.recipe, &rewards, &mask, width);
         let metrics = RolloutMetrics::of(&rollout, &rewards, &importance);
         Ok(Told {
+            student,
             importance,
             advantage,
             metrics,
-            student,
         })
     }
 }

@@ -141,7 +141,7 @@ impl Term for OfSequences {
                 let compared = self.compare(pass, preferred, logp_n.clone());
                 let loss = compared.found.loss.clone();
                 let loss = if self.response_ce > 0.0 {
-                    loss + self.chosen_entropy(pass, logp_n) * self.response_ce
+                    loss + chosen_entropy(pass, logp_n) * self.response_ce
                 } else {
                     loss
                 };
@@ -215,24 +215,24 @@ impl OfSequences {
             weight_m,
         }
     }
+}
 
-    /// The mean over the preferred responses' tokens of their negative log-likelihood.
-    fn chosen_entropy(&self, pass: &Pass, logp_n: Tensor<1>) -> Tensor<1> {
-        let width = pass.batch.batch.width;
-        let chosen = |place: &usize| (place / width).is_multiple_of(2);
-        let mut of_all = vec![0.0; pass.weights.of_tokens.len()];
-        let counted: Vec<usize> = pass.places().into_iter().filter(chosen).collect();
-        let weights = &pass.weights.of_tokens;
-        let total: f64 = counted.iter().map(|&place| f64::from(weights[place])).sum();
-        for &place in &counted {
-            of_all[place] = f64::from(weights[place]) / total * pass.share();
-        }
-        let weight_n = pass.tensor(of_all);
-        let weight_n = if logp_n.device().is_autodiff() {
-            weight_n.autodiff()
-        } else {
-            weight_n
-        };
-        (logp_n * weight_n).sum().neg()
+/// The mean over the preferred responses' tokens of their negative log-likelihood.
+fn chosen_entropy(pass: &Pass, logp_n: Tensor<1>) -> Tensor<1> {
+    let width = pass.batch.batch.width;
+    let chosen = |place: &usize| (place / width).is_multiple_of(2);
+    let mut of_all = vec![0.0; pass.weights.of_tokens.len()];
+    let counted: Vec<usize> = pass.places().into_iter().filter(chosen).collect();
+    let weights = &pass.weights.of_tokens;
+    let total: f64 = counted.iter().map(|&place| f64::from(weights[place])).sum();
+    for &place in &counted {
+        of_all[place] = f64::from(weights[place]) / total * pass.share();
     }
+    let weight_n = pass.tensor(of_all);
+    let weight_n = if logp_n.device().is_autodiff() {
+        weight_n.autodiff()
+    } else {
+        weight_n
+    };
+    (logp_n * weight_n).sum().neg()
 }
