@@ -120,6 +120,6 @@ pub(super) fn estimate(params: &LawParams, sizes: &Sizes) -> Estimate {
         // Two copies of the weights, one of which replaces the other.
         scratch: 2.0 * steps * data.items * room.element as f64 + room.scratch(way),
         choices: room.choices(way, forth),
-        charged: 0.0,
+        ..Estimate::default()
     }
 }
