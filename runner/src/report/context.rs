@@ -239,7 +239,7 @@ fn models(data: &RunData) -> Vec<Value> {
         let charged: f64 = charged.map_or(0.0, |by| by.values().filter_map(Value::as_f64).sum());
         let flops = match charged {
             0.0 => number(get("flops")),
-            charged => format!("{} + {} charged", number(get("flops")), number(charged)),
+            charged => format!("{}, {} charged", number(get("flops")), number(charged)),
         };
         let last = |split: &str| {
             let points = curve.points.get(&(split.to_owned(), "loss".to_owned()));
