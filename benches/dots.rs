@@ -14,6 +14,9 @@ use std::time::Instant;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Steps from one gradient of the target to the next, as `reweight` has it.
+const REFRESH: f64 = 8.0;
+
 fn seconds<T>(work: impl FnOnce() -> T) -> f64 {
     let start = Instant::now();
     let _ = work();
@@ -41,6 +44,7 @@ fn main() {
             "central differences",
             "scoring",
             "reweighted step",
+            "target's gradient",
         ];
         let mut times = names.map(|_| Vec::new());
         for round in 0..=rounds {
@@ -50,6 +54,7 @@ fn main() {
                 seconds(|| rehearsal.differences(&direction)),
                 seconds(|| rehearsal.score()),
                 seconds(|| rehearsal.reweigh(&direction)),
+                seconds(|| rehearsal.gradient()),
             ];
             // The first warms up.
             if round > 0 {
@@ -75,6 +80,15 @@ fn main() {
                 ratio(taken, &times[0])
             );
         }
+        let weighed: Vec<f64> = times[4]
+            .iter()
+            .zip(&times[5])
+            .map(|(step, target)| step + target / REFRESH)
+            .collect();
+        println!(
+            "  reweighting with a target's gradient every {REFRESH} steps: {:.0} % beyond a step",
+            100.0 * (ratio(&weighed, &times[0]) - 1.0)
+        );
         let (exact, near) = (rehearsal.dots(&direction).dots, rehearsal.differences(&direction));
         let apart = exact
             .iter()

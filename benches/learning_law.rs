@@ -20,7 +20,10 @@ const STEPS: usize = 2000;
 macro_rules! policy_epochs {
     ($number:ty) => {{
         let Split {
-            train, target, start, ..
+            train,
+            target,
+            test,
+            start,
         } = perceptron_data::<$number>(PerceptronData {
             seed: 7,
             width: 128,
@@ -30,7 +33,7 @@ macro_rules! policy_epochs {
             target_mean: 0.5,
             target_deviation: 1.0,
         });
-        let mut perceptron = Perceptron::new(start.len(), train, target, STEPS);
+        let mut perceptron = Perceptron::new(start.len(), [train, target, test], STEPS);
         let mut trajectory = Trajectory::in_memory(Plan::new(STEPS, 1), 0.1);
         let step = LawStep {
             lr: 5e-6,

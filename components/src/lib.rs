@@ -40,6 +40,7 @@ pub mod gradients;
 pub mod metrics;
 pub mod model;
 pub mod policy;
+pub mod reweight;
 pub mod score;
 pub mod select;
 pub mod tasks;

@@ -54,6 +54,8 @@ accepts! {
     Teaching => [Model, TeacherCache];
     /// A teacher's cached distributions.
     TeacherCache => [TeacherCache];
+    /// Weights of examples at every step of a training.
+    Policy => [Policy];
 }
 
 /// A reference to one artifact, as in `"@tokens"`. Before a step runs the runner has made it name exactly one.

@@ -14,6 +14,7 @@ pub const COMPONENTS: &[Descriptor] = &[
     Descriptor::of::<corpus::Instructions>(),
     Descriptor::of::<corpus::Mix>(),
     Descriptor::of::<corpus::Split>(),
+    Descriptor::of::<corpus::TeacherStudent>(),
     Descriptor::of::<tokenizer::Train>(),
     Descriptor::of::<tokenizer::Load>(),
     Descriptor::of::<tokens::Pack>(),
@@ -25,6 +26,7 @@ pub const COMPONENTS: &[Descriptor] = &[
     Descriptor::of::<model::Export>(),
     Descriptor::of::<model::Info>(),
     Descriptor::of::<train::Lm>(),
+    Descriptor::of::<train::TrainPerceptron>(),
     Descriptor::of::<distill::Sft>(),
     Descriptor::of::<distill::WordKd>(),
     Descriptor::of::<distill::SeqKd>(),
@@ -56,6 +58,7 @@ pub const COMPONENTS: &[Descriptor] = &[
     Descriptor::of::<evaluate::Calibration>(),
     Descriptor::of::<analyze::ScalingLaw>(),
     Descriptor::of::<analyze::Acceleration>(),
+    Descriptor::of::<analyze::LearningLaw>(),
 ];
 
 /// The component called `name`.

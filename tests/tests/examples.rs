@@ -87,6 +87,13 @@ use = "train.scorer"
 scores = "@proxy"
 model = { hidden_size = 16, num_hidden_layers = 1, num_attention_heads = 2 }
 lr = 1e-3
+[steps.examples]
+use = "corpus.teacher_student"
+[steps.policy]
+use = "policy.learning_law"
+data = "@examples.train"
+target = "@examples.target"
+test = "@examples.test"
 "#;
 
 #[test]

@@ -4,7 +4,7 @@ use lyceum_components::policy::{
     LawReport, LawStep, PerceptronData, Split, acceleration, improve, observe, perceptron_data,
 };
 use lyceum_components::trajectory::{
-    Examples, Number, Perceptron, Plan, Training, Trajectory, project_simplex,
+    Examples, Number, Perceptron, Plan, Training, Trajectory, Weighted, project_simplex,
 };
 use lyceum_kernels::RowElement;
 use lyceum_tests::{Golden, Node};
@@ -32,17 +32,25 @@ fn examples<N: Number>(node: &Node, of: &str) -> Examples<N> {
     }
 }
 
-/// A problem of a fixture, its test examples and its start.
-fn problem<N: Number + RowElement>(node: &Node, steps: usize) -> (Perceptron<N>, Examples<N>, Vec<N>) {
+/// A problem of a fixture, and its start.
+fn problem<N: Number + RowElement>(node: &Node, steps: usize) -> (Perceptron<N>, Vec<N>) {
     let start = narrow::<N>(&node.get("theta0").read::<Vec<f64>>());
-    let perceptron = Perceptron::new(start.len(), examples(node, "train"), examples(node, "dev"), steps);
-    (perceptron, examples(node, "test"), start)
+    let sets = ["train", "dev", "test"].map(|of| examples(node, of));
+    (Perceptron::new(start.len(), sets, steps), start)
+}
+
+fn measured<T: Weighted>(
+    training: &mut T,
+    trajectory: &mut Trajectory<T::Number>,
+    start: &[T::Number],
+) -> LawReport {
+    observe(training, trajectory, start, &mut |_| Ok(())).expect("goes back")
 }
 
 fn adjoint_agrees<N: Number + RowElement>(case: &Node, tolerance: f64) {
     let steps: usize = case.get("steps").read();
     let rate: f64 = case.get("eta").read();
-    let (mut perceptron, test, start) = problem::<N>(case, steps);
+    let (mut perceptron, start) = problem::<N>(case, steps);
     let policy = case.get("gamma").tensor().1;
     perceptron.policy = narrow(&policy);
     let mut trajectory = Trajectory::in_memory(Plan::new(steps, 1), rate);
@@ -53,7 +61,7 @@ fn adjoint_agrees<N: Number + RowElement>(case: &Node, tolerance: f64) {
         &[case.get("objective_sum").read()],
         tolerance * 10.0,
     );
-    let report = observe(&mut perceptron, &mut trajectory, &start, &test).expect("goes back");
+    let report = measured(&mut perceptron, &mut trajectory, &start);
     let list = |name: &str| case.get(name).tensor().1;
     assert_close("L", &report.target, &list("dev_loss"), tolerance);
     let gradient = list("grad_gamma");
@@ -69,10 +77,14 @@ fn adjoint_agrees<N: Number + RowElement>(case: &Node, tolerance: f64) {
     for (step, (theta, costate)) in states.chunks(d).zip(costates.chunks(d)).enumerate() {
         let state = trajectory.segment(&mut perceptron, step).expect("a state");
         assert_close("θ", &wide(&state[0]), theta, tolerance);
-        perceptron.contributions(&state[0], &narrow::<N>(costate), &mut products);
+        perceptron
+            .contributions(&state[0], &narrow::<N>(costate), &mut products)
+            .expect("products");
         by_gamma.extend(products.iter().map(|product| -rate * product));
         perceptron.target(step, &state[0], &mut target).expect("a loss");
-        perceptron.contributions(&state[0], &target, &mut products);
+        perceptron
+            .contributions(&state[0], &target, &mut products)
+            .expect("products");
         contributions.extend(products.iter().copied());
     }
     assert_close("∂J/∂γ", &by_gamma, &gradient, tolerance);
@@ -234,6 +246,33 @@ fn accelerations_agree(stats: &Node, base: &LawReport, report: &LawReport) {
     }
 }
 
+/// After hundreds of policy epochs rounding may move a step that reaches a loss a little.
+fn accelerations_are_near(stats: &Node, base: &LawReport, report: &LawReport) {
+    for (times, step, base, curve) in [
+        ("acceleration_test", "acceleration_step", &base.test, &report.test),
+        (
+            "acceleration_dev",
+            "acceleration_dev_step",
+            &base.target,
+            &report.target,
+        ),
+    ] {
+        let (theirs, at): (Option<f64>, i64) = (stats.get(times).read(), stats.get(step).read());
+        let ours = acceleration(base, curve);
+        assert_eq!(
+            ours.is_some(),
+            theirs.is_some(),
+            "{times}: {ours:?}, expected {theirs:?}"
+        );
+        if let Some((_, found)) = ours {
+            assert!(
+                (found as f64 - at as f64).abs() <= 0.02 * at as f64,
+                "{step}: {found}, expected {at}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_whole_optimisation_agrees() {
     let golden = Golden::open("learning_law_trace");
@@ -242,11 +281,11 @@ fn a_whole_optimisation_agrees() {
     let steps: usize = root.get("steps").read();
     let rate: f64 = root.get("eta").read();
     let (lr, epochs): (f64, usize) = (root.get("eps").read(), root.get("epochs").read());
-    let (mut perceptron, test, start) = problem::<f64>(&root, steps);
+    let (mut perceptron, start) = problem::<f64>(&root, steps);
     let list = |name: &str| root.get(name).tensor().1;
     // A third of the states, to show that nothing depends on it.
     let mut trajectory = Trajectory::in_memory(Plan::new(steps, 3), rate);
-    let base = observe(&mut perceptron, &mut trajectory, &start, &test).expect("goes back");
+    let base = measured(&mut perceptron, &mut trajectory, &start);
     assert_close("constant", &base.target, &list("dev_loss_constant"), 1e-12);
     assert_close("constant", &base.test, &list("test_loss_constant"), 1e-12);
 
@@ -278,7 +317,7 @@ fn a_whole_optimisation_agrees() {
     assert!(objectives.is_sorted_by(|a, b| b <= &(a + 1e-12)), "J never rises");
     assert_close("‖∂J/∂γ‖", &norms, &list("grad_norm"), 1e-9);
 
-    let report = observe(&mut perceptron, &mut trajectory, &start, &test).expect("goes back");
+    let report = measured(&mut perceptron, &mut trajectory, &start);
     assert_close("final", &report.target, &list("dev_loss_final"), 1e-9);
     assert_close("final", &report.test, &list("test_loss_final"), 1e-9);
     let states: Vec<f64> = (0..trajectory.plan().stored())
@@ -293,8 +332,8 @@ fn a_whole_optimisation_agrees() {
     golden.finish();
 }
 
-/// The fixture's own experiment, up to the stage of `epochs` policy epochs.
-fn full_size(name: &str, epochs: usize, tolerance: f64) {
+/// The fixture's own experiment, up to the stage of `epochs` policy epochs, or to its end.
+fn full_size(name: &str, epochs: Option<usize>, tolerance: f64) {
     let golden = Golden::open(name);
     let root = golden.root();
     let config = root.get("config");
@@ -341,9 +380,9 @@ fn full_size(name: &str, epochs: usize, tolerance: f64) {
     assert_eq!(config.get("decay").read::<u8>(), 1);
     let by_row = config.find("row_scale").is_some_and(|row| row.read::<u8>() == 1);
     let width = train.len();
-    let mut perceptron = Perceptron::new(start.len(), train, target, steps);
+    let mut perceptron = Perceptron::new(start.len(), [train, target, test], steps);
     let mut trajectory = Trajectory::in_memory(Plan::new(steps, 1), rate);
-    let base = observe(&mut perceptron, &mut trajectory, &start, &test).expect("goes back");
+    let base = measured(&mut perceptron, &mut trajectory, &start);
     report_agrees(&base, &root.get("conventional"), width, 1e-6);
     let curves = [
         (&base.test, "test_conventional"),
@@ -354,7 +393,7 @@ fn full_size(name: &str, epochs: usize, tolerance: f64) {
         let ours: Vec<f64> = times.iter().map(|&t| curve[t]).collect();
         assert_close(name, &ours, &root.get(name).read::<Vec<f64>>(), 1e-6);
     }
-    for epoch in 0..epochs {
+    for epoch in 0..epochs.unwrap_or(all) {
         let step = LawStep {
             lr: lr * (1.0 - epoch as f64 / all as f64),
             by_row,
@@ -365,23 +404,31 @@ fn full_size(name: &str, epochs: usize, tolerance: f64) {
         })
         .expect("goes back");
     }
-    let report = observe(&mut perceptron, &mut trajectory, &start, &test).expect("goes back");
+    let report = measured(&mut perceptron, &mut trajectory, &start);
     let stages = root.get("stages");
-    let stage = stages.get(&epochs.to_string());
+    let stage = match epochs {
+        Some(epochs) => stages.get(&epochs.to_string()),
+        None => root.get("optimised"),
+    };
     report_agrees(&report, &stage, width, tolerance);
-    accelerations_agree(&stage, &base, &report);
+    if epochs.is_some() {
+        accelerations_agree(&stage, &base, &report);
+        root.prose(&["optimised", "test_optimised", "dev_optimised"]);
+    } else {
+        accelerations_are_near(&stage, &base, &report);
+        for (curve, name) in [
+            (&report.test, "test_optimised"),
+            (&report.target, "dev_optimised"),
+        ] {
+            let ours: Vec<f64> = times.iter().map(|&t| curve[t]).collect();
+            assert_close(name, &ours, &root.get(name).read::<Vec<f64>>(), 10.0 * tolerance);
+        }
+    }
     let objectives: Vec<f64> = root.get("objective_mean_by_epoch").read();
     assert_close("J / T", &[base.area_target()], &objectives[..1], 1e-9);
 
-    // Hundreds of policy epochs take minutes: what they come to, and what other policies do, is prose here.
-    root.prose(&[
-        "about",
-        "seconds_per_epoch_median",
-        "wall_seconds",
-        "optimised",
-        "test_optimised",
-        "dev_optimised",
-    ]);
+    // What other policies do is prose here.
+    root.prose(&["about", "seconds_per_epoch_median", "wall_seconds"]);
     for name in ["online_rectified", "test_online"] {
         if let Some(node) = root.find(name) {
             node.read::<Value>();
@@ -393,7 +440,7 @@ fn full_size(name: &str, epochs: usize, tolerance: f64) {
         }
     }
     for (number, other) in stages.entries() {
-        if number != epochs.to_string() {
+        if epochs.is_none_or(|epochs| number != epochs.to_string()) {
             other.read::<Value>();
         }
     }
@@ -401,8 +448,17 @@ fn full_size(name: &str, epochs: usize, tolerance: f64) {
 }
 
 #[test]
-fn the_perceptron_at_full_size_agrees_before_and_after_a_policy_epoch() {
-    full_size("learning_law_perceptron", 1, 1e-6);
-    full_size("learning_law_perceptron_rowscale", 1, 1e-6);
-    full_size("learning_law_perceptron_bigtarget", 1, 1e-6);
+fn the_perceptron_at_full_size_agrees_before_and_after_policy_epochs() {
+    // All of them take some twenty minutes: scripts/learning_law_campaign.sh.
+    let (epochs, tolerance) = match std::env::var_os("LYCEUM_TEST_ALL") {
+        Some(_) => (None, 1e-3),
+        None => (Some(1), 1e-6),
+    };
+    for name in [
+        "learning_law_perceptron",
+        "learning_law_perceptron_rowscale",
+        "learning_law_perceptron_bigtarget",
+    ] {
+        full_size(name, epochs, tolerance);
+    }
 }

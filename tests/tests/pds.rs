@@ -75,9 +75,17 @@ keep = 0.4
 noise = "gumbel"
 tau = 0.1
 
+[steps.labelled]
+use = "corpus.teacher_student"
+width = 4
+train = 20
+target = 10
+
 [steps.policy]
 use = "policy.learning_law"
-data = { width = 4, train = 20, target = 10 }
+data = "@labelled.train"
+target = "@labelled.target"
+test = "@labelled.test"
 steps = 10
 epochs = 6
 lr = 0.05
@@ -195,12 +203,12 @@ fn shards_and_plans_of_memory_leave_the_same_bytes() {
             "score_every = 2\n",
             "score_every = 2\ncheckpoint_every = 1\ntrajectory = \"memory\"\n",
         )
-        .replace("save_every = 2\n", "save_every = 1\ncheckpoint_every = 3\n");
-    assert!(cut.contains("shards = 3") && cut.contains("memory") && cut.contains("checkpoint_every = 3"));
+        .replace("save_every = 2\n", "save_every = 1\ntrajectory = \"disk\"\n");
+    assert!(cut.contains("shards = 3") && cut.contains("memory") && cut.contains("disk"));
     lab.write("cut.toml", &cut);
     assert_eq!(
         lab.lyceum(&["run", "cut.toml"]).exits(0).cached().len(),
-        10,
+        11,
         "nothing is new"
     );
     forget(&lab);

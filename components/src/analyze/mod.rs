@@ -6,7 +6,9 @@ mod fits;
 mod huber;
 mod law;
 mod lbfgs;
+mod learning_law;
 mod line;
+mod policies;
 mod report;
 mod scaling_law;
 
@@ -14,5 +16,6 @@ pub use acceleration::{Acceleration, Between, first_at};
 pub use curves::Losses;
 pub use huber::{fit_joint, fit_single};
 pub use law::{Law, Point};
+pub use learning_law::{LawAnalysis, LearningLaw};
 pub use line::{Line, fit_line};
 pub use scaling_law::ScalingLaw;

@@ -8,9 +8,12 @@
 //!   `count` (u64). Bins are half-open but for the last, ascending, equal for all groups of a variant and column.
 //! - `lines.parquet`, where there are curves to show: `plot`, `x_axis`, `y_axis`, `logarithmic`, `line`, `joined` (a line
 //!   has a curve, points, or both), `x`, `y`.
+//! - `heat.parquet`, where there are heat maps to show: `plot`, `x_axis`, `y_axis`, `value_axis`, and `x`, `y`, `value` of
+//!   every cell. Cells are centred on their places, which lie on a grid.
 //!
 //! Rows come in the order they were added: variants as the experiment names them, metrics as the component lists them.
 
+use super::heat::{Heat, HeatAxes};
 use super::lines::{Axes, Lines};
 use super::{Artifact, Kind, write_header};
 use crate::Result;
@@ -23,6 +26,7 @@ const TABLE: &str = "table.parquet";
 const INSTANCES: &str = "instances.parquet";
 const HISTOGRAM: &str = "histogram.parquet";
 const LINES: &str = "lines.parquet";
+const HEAT: &str = "heat.parquet";
 
 /// A table being filled.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +35,7 @@ pub struct Table {
     instances: Instances,
     histogram: Bins,
     lines: Lines,
+    heat: Heat,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -192,6 +197,11 @@ impl Table {
         self.lines.add(axes, line, false, points);
     }
 
+    /// Adds cells, each with its place and its value, to a heat map.
+    pub fn heat(&mut self, axes: HeatAxes, cells: &[(f64, f64, f64)]) {
+        self.heat.add(axes, cells);
+    }
+
     /// Writes it as the artifact in `folder`.
     pub fn write(&self, folder: &Path, details: impl Serialize) -> Result<()> {
         let mut files = vec![TABLE];
@@ -225,6 +235,10 @@ impl Table {
         if !self.lines.is_empty() {
             write_parquet(&folder.join(LINES), &mut self.lines.frame())?;
             files.push(LINES);
+        }
+        if !self.heat.is_empty() {
+            write_parquet(&folder.join(HEAT), &mut self.heat.frame())?;
+            files.push(HEAT);
         }
         let print = fingerprint(folder, &files, "")?;
         write_header(folder, Kind::Table, print, None, details)

@@ -15,6 +15,7 @@ mod pairs;
 mod parquet;
 mod source;
 mod split;
+mod teacher_student;
 mod text;
 
 pub use documents::Documents;
@@ -27,6 +28,7 @@ pub use pairs::{Dedup, PairFiles, PairFilesParams, Words};
 pub use parquet::{Parquet, ParquetParams};
 pub use source::{Expect, OnBadLine};
 pub use split::{Split, SplitParams};
+pub use teacher_student::{TeacherStudent, TeacherStudentParams};
 pub use text::{SplitOn, Text, TextParams};
 
 pub(crate) use lines::Lines;

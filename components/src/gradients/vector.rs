@@ -100,6 +100,15 @@ impl Vector {
         module.map(&mut Move { vector: self, scale })
     }
 
+    /// Every part put through `change` with the path of its parameter, `paths` being those of the module in its order.
+    pub(crate) fn zip_paths(self, paths: &[String], change: impl Fn(&str, Tensor<1>) -> Tensor<1>) -> Self {
+        assert_eq!(paths.len(), self.parts.len(), "paths of one module");
+        let parts = self.parts.into_iter().zip(paths);
+        Self {
+            parts: parts.map(|((id, part), path)| (id, change(path, part))).collect(),
+        }
+    }
+
     /// The part in a parameter's place.
     pub(crate) fn of<const D: usize>(&self, param: &Param<Tensor<D>>) -> Tensor<D> {
         self.at(param.id).clone().reshape(param.dims())

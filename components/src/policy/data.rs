@@ -65,7 +65,7 @@ fn normals(seed: u64, count: usize) -> Vec<f64> {
 /// Draws training, target and test examples, labelled by one linear teacher, and the start. Streams: 1 teacher, 2 training,
 /// 3 target, 4 test, 5 start.
 pub fn perceptron_data<N: Number>(data: PerceptronData) -> Split<N> {
-    let stream = |number: u64| data.seed.wrapping_mul(1000).wrapping_add(number);
+    let stream = |number: u64| stream(data.seed, number);
     let teacher = normals(stream(1), data.width);
     let examples = |number, count: usize, mean: f64, deviation: f64| {
         let inputs = normals(stream(number), count * data.width);
@@ -84,12 +84,23 @@ pub fn perceptron_data<N: Number>(data: PerceptronData) -> Split<N> {
         target_deviation: deviation,
         ..
     } = data;
-    let root = (data.width as f64).sqrt();
-    let start = (1..=data.width as u64).map(|i| N::of((2.0 * uniform(stream(5), i) - 1.0) / root));
     Split {
         train: examples(2, data.train, 0.0, data.train_deviation),
         target: examples(3, data.target, mean, deviation),
         test: examples(4, data.target, mean, deviation),
-        start: start.collect(),
+        start: perceptron_start(data.seed, data.width),
     }
+}
+
+/// θ_0 of a perceptron with so many inputs: uniform within ± 1 over the root of their number.
+pub(crate) fn perceptron_start<N: Number>(seed: u64, width: usize) -> Vec<N> {
+    let root = (width as f64).sqrt();
+    let stream = stream(seed, 5);
+    let start = (1..=width as u64).map(|i| N::of((2.0 * uniform(stream, i) - 1.0) / root));
+    start.collect()
+}
+
+/// Where the stream called `number` starts.
+fn stream(seed: u64, number: u64) -> u64 {
+    seed.wrapping_mul(1000).wrapping_add(number)
 }

@@ -1,10 +1,7 @@
 //! One policy epoch of the learning law: once forth and back, and a step of every step's weights (sheet 2.4).
 
 use crate::Result;
-use crate::trajectory::{
-    Costate, Number, Observer, Passed, Perceptron, Training, Trajectory, backward, project_simplex,
-};
-use lyceum_kernels::RowElement;
+use crate::trajectory::{Costate, Number, Observer, Passed, Trajectory, Weighted, backward, project_simplex};
 
 /// How weights are changed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,23 +25,23 @@ pub struct LawEpoch {
     pub gap: f64,
 }
 
-/// Trains from `start` under the perceptron's policy and goes back:
+/// Trains from `start` under the present policy and goes back:
 /// ∂J/∂γ_{n,t} = −η ⟨λ_{t+1}, ∇l_n(θ_t)⟩. With a `step`, γ_t ← Proj_Δ[γ_t − ε ∂J/∂γ_t] for every t.
 ///
 /// # Errors
 /// `diverged`, `non_finite_lambda`; those of `passed`, which is told after each step.
-pub fn improve<N: Number + RowElement>(
-    perceptron: &mut Perceptron<N>,
-    trajectory: &mut Trajectory<N>,
-    start: &[N],
+pub fn improve<T: Weighted>(
+    training: &mut T,
+    trajectory: &mut Trajectory<T::Number>,
+    start: &[T::Number],
     step: Option<LawStep>,
     passed: &mut dyn FnMut(usize) -> Result<()>,
 ) -> Result<LawEpoch> {
-    trajectory.forward(perceptron, start, passed)?;
+    trajectory.forward(training, start, passed)?;
     let mut watch = Watch {
         rate: trajectory.rate(),
         step,
-        products: vec![0.0; perceptron.train.len()],
+        products: vec![0.0; training.examples()],
         objective: 0.0,
         squares: 0.0,
         gap: 0.0,
@@ -52,7 +49,7 @@ pub fn improve<N: Number + RowElement>(
         passed,
     };
     let costate = Costate::start(trajectory);
-    backward(perceptron, trajectory, costate, &mut watch)?;
+    backward(training, trajectory, costate, &mut watch)?;
     Ok(LawEpoch {
         objective: watch.objective,
         gradient: watch.squares.sqrt(),
@@ -71,15 +68,22 @@ struct Watch<'a> {
     passed: &'a mut dyn FnMut(usize) -> Result<()>,
 }
 
-impl<N: Number + RowElement> Observer<Perceptron<N>> for Watch<'_> {
-    fn meet(&mut self, training: &mut Perceptron<N>, step: usize, theta: &[N], lambda: &[N]) -> Result<()> {
+impl<T: Weighted> Observer<T> for Watch<'_> {
+    fn meet(
+        &mut self,
+        training: &mut T,
+        step: usize,
+        theta: &[T::Number],
+        lambda: &[T::Number],
+        _: &[T::Number],
+    ) -> Result<()> {
         training.products(step, theta, lambda, &mut self.products)?;
         self.gap += gap(training.weights(step), &self.products);
         self.squares += self.products.iter().map(|p| (self.rate * p).powi(2)).sum::<f64>();
         Ok(())
     }
 
-    fn pass(&mut self, training: &mut Perceptron<N>, passed: Passed, _: &[N]) -> Result<()> {
+    fn pass(&mut self, training: &mut T, passed: Passed, _: &[T::Number]) -> Result<()> {
         if passed.step > 0 {
             self.objective += passed.target;
         }
@@ -94,7 +98,7 @@ impl<N: Number + RowElement> Observer<Perceptron<N>> for Watch<'_> {
             };
             let weights = training.weights_mut(passed.step);
             for (weight, product) in weights.iter_mut().zip(&self.products) {
-                *weight = N::of(weight.wide() + scale * product);
+                *weight = T::Number::of(weight.wide() + scale * product);
             }
             project_simplex(weights);
         }

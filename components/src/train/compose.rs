@@ -1,7 +1,9 @@
 //! From parameters to what the loop is composed of.
 
 use super::budget::{self, BlockCost, Matched};
+use super::following::Following;
 use super::params::{LmParams, OptimParams};
+use super::reweighting::Reweighting;
 use super::schedule::Schedule;
 use super::sources::{
     BatchSource, PackedTokens, PreferenceSource, ResponseSource, RolloutSource, SourceParams,
@@ -12,6 +14,7 @@ use super::teacher::Teachers;
 use super::terms::{Term, TermParams};
 use super::weighting::ItemWeights;
 use crate::Ref;
+use crate::reweight::Contribution;
 use crate::tokens::Blocks;
 use crate::{Context, Result};
 use std::sync::Arc;
@@ -28,13 +31,29 @@ pub(super) fn compose(
     let config = &start.config;
     let evaluation = evaluation(params, &blocks, config, context)?;
     let mean = BlockCost::mean(&blocks, config);
-    let lessons = Lessons::of(params, blocks, start, context)?;
+    let reweighting = match &params.reweight {
+        Some(reweight) => {
+            let plain = params.is_plain() && reweight.contribution == Contribution::PerExampleDot;
+            let rows = [optim.batch_size, optim.accumulate];
+            Some(Reweighting::open(
+                reweight, &blocks, config, rows, plain, context,
+            )?)
+        }
+        None => None,
+    };
+    let mut lessons = Lessons::of(params, blocks, start, context)?;
+    if let Some(reweighting) = reweighting {
+        lessons.all[0].weighting = Box::new(reweighting);
+    }
     let blocks_a_step = (optim.batch_size * optim.accumulate) as f64;
     let with_others = BlockCost {
         flops: mean.flops + lessons.flops_beside(mean.tokens as usize),
         ..mean
     };
     let total = budget::steps(&optim.budget, with_others, blocks_a_step, matched)?;
+    if let Some(policy) = &params.policy {
+        lessons.all[0].weighting = Box::new(Following::open(policy, &params.data, total, context)?);
+    }
     Ok(Composition {
         lessons: lessons.all,
         config: config.clone(),
@@ -101,7 +120,8 @@ impl Lessons {
         let asked = |lesson: &Lesson, width: usize| -> f64 {
             lesson.terms.iter().map(|term| term.flops(width)).sum()
         };
-        let first = self.all[0].source.flops_a_row(width) + asked(&self.all[0], width);
+        let data = &self.all[0];
+        let first = data.source.flops_a_row(width) + data.weighting.flops_a_row(width) + asked(data, width);
         let others = self.all[1..].iter().zip(&self.beside);
         first
             + others

@@ -22,7 +22,7 @@ pub struct Point {
 
 const SPLITS: [&str; 2] = ["train", "valid"];
 /// What a training may measure: of every step, and what terms say of themselves.
-const METRICS: [&str; 27] = [
+const METRICS: [&str; 29] = [
     "loss",
     "lr",
     "grad_norm",
@@ -50,6 +50,8 @@ const METRICS: [&str; 27] = [
     "agree_fraction",
     "dropped_equal_pairs",
     "other_data",
+    "examples_used",
+    "examples_alike",
 ];
 
 /// Writes points as Parquet: `step`, `split`, `metric`, `value`, `tokens`.

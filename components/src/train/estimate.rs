@@ -56,7 +56,8 @@ pub(crate) fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
     let optim = &params.optim;
     let width = data.width();
     let step_tokens = width * (optim.batch_size * optim.accumulate) as f64;
-    let step_flops = (3.0 * student.forward + beside(params, sizes, &student, width)) * step_tokens;
+    let own = 3.0 * student.forward * (1.0 + params.weighing_share());
+    let step_flops = (own + beside(params, sizes, &student, width)) * step_tokens;
     let matched = budget::expected(params, sizes);
     let flops = match &optim.budget {
         Budget {

@@ -1,5 +1,6 @@
 //! AdamW over a module, its state keyed by parameter path, with clipping by the norm of the whole gradient.
 
+use crate::gradients::Vector;
 use crate::model::Flat;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
@@ -83,6 +84,21 @@ impl Optimizer {
         (module.map(&mut update), norm)
     }
 
+    /// v / (√m₂ + ε), elementwise, with the second moments as a step corrects them: what Adam makes of a gradient. v itself where no
+    /// step was taken yet.
+    pub(crate) fn preconditioned<M: Module>(&self, module: &M, v: Vector) -> Vector {
+        if self.steps == 0 {
+            return v;
+        }
+        let correction = 1.0 - self.settings.beta2.powf(self.steps as f64);
+        let mut paths = Paths::default();
+        module.visit(&mut paths);
+        v.zip_paths(&paths.all, |path, part| match self.moments.get(path) {
+            Some([_, second]) => part / ((second.clone() / correction).sqrt() + self.settings.eps),
+            None => part,
+        })
+    }
+
     /// The moments as named tensors: `<path>.first` and `<path>.second`.
     pub(crate) fn state(&self) -> BTreeMap<String, Flat> {
         let named = |(path, moments): (&String, &[Tensor<1>; 2])| {
@@ -135,6 +151,25 @@ impl Optimizer {
         }
         (self.steps, self.moments) = (steps, moments);
         Ok(())
+    }
+}
+
+/// The paths of a module's parameters, in the module's order.
+#[derive(Default)]
+struct Paths {
+    path: Vec<String>,
+    all: Vec<String>,
+}
+
+impl ModuleVisitor for Paths {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+    fn visit_float<const D: usize>(&mut self, _: &Param<Tensor<D>>) {
+        self.all.push(self.path.join("."));
     }
 }
 

@@ -9,6 +9,7 @@ use crate::component::Problem;
 use crate::lineage::Charge;
 use crate::model::ModelSpec;
 use crate::reference;
+use crate::reweight::{Contribution, Reweight};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -32,6 +33,13 @@ pub struct LmParams {
     #[serde(default = "default_objective")]
     #[schemars(length(min = 1))]
     pub objective: Vec<TermParams>,
+    /// Weights of the blocks at every step, found for these blocks (`policy.learning_law`); those of a step's blocks are made to
+    /// add up to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Ref<reference::Policy>>,
+    /// Weighs the blocks of every step by what they do for a target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reweight: Option<Reweight>,
     /// Measures the loss on other data along the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eval: Option<Evaluation>,
@@ -301,6 +309,7 @@ impl LmParams {
                 hint: Some("add `eval = { data = \"@valid\", every = 100 }`".into()),
             });
         }
+        problems.extend(self.weighting_problems());
         if let Some(source) = &self.source {
             problems.extend(source.problems("source", self.optim.batch_size));
         }
@@ -317,6 +326,52 @@ impl LmParams {
         }));
         let fields = self.objective.iter().enumerate();
         problems.extend(fields.flat_map(|(i, term)| term.problems(&format!("objective.{i}"))));
+        problems
+    }
+
+    /// Whether a step is one pass, and its loss the mean negative log-likelihood of its tokens.
+    pub(super) fn is_plain(&self) -> bool {
+        self.optim.accumulate == 1 && self.objective == default_objective()
+    }
+
+    /// What weighing takes, as a share of what the step itself takes.
+    pub(super) fn weighing_share(&self) -> f64 {
+        let Some(reweight) = &self.reweight else {
+            return 0.0;
+        };
+        let of_step = match reweight.contribution {
+            Contribution::PerExampleDot if self.is_plain() => 1.0 / 3.0,
+            Contribution::PerExampleDot => 1.0,
+            Contribution::Difference => 2.0 / 3.0,
+        };
+        let rows = self.optim.batch_size * self.optim.accumulate;
+        let target = reweight.target_examples(usize::MAX, rows) as f64 / rows as f64;
+        of_step + target / reweight.refresh_every as f64
+    }
+
+    fn weighting_problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let Some(reweight) = &self.reweight else {
+            return problems;
+        };
+        if self.policy.is_some() {
+            problems.push(Problem {
+                field: "reweight".into(),
+                code: "not_exactly_one",
+                message: "`policy` and `reweight` both give the blocks' weights".into(),
+                hint: Some("leave one of them out".into()),
+            });
+        }
+        let shared = self.is_plain() && reweight.contribution == Contribution::PerExampleDot;
+        if reweight.match_norm && !shared {
+            problems.push(Problem {
+                field: "reweight.match_norm".into(),
+                code: "bad_value",
+                message: "`match_norm` wants plain cross-entropy in one pass a step, and contributions by `per_example_dot`"
+                    .into(),
+                hint: Some("leave out `match_norm`, or `objective`, `optim.accumulate` and `contribution`".into()),
+            });
+        }
         problems
     }
 }

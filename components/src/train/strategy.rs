@@ -9,7 +9,7 @@ use super::schedule::Schedule;
 use super::sources::{BatchSource, HostBatch};
 use super::step::TrainBatch;
 use super::terms::{Term, Weights};
-use super::weighting::Weighting;
+use super::weighting::{Taken, Weighed, Weighting};
 use crate::flops::training_flops;
 use crate::model::{Decoder, ModelConfig, ModelSpec, Stopped};
 use crate::random::Stream;
@@ -140,6 +140,8 @@ impl StepStrategy {
             bar.advance(position.tokens - before);
             bar.message(&format!("loss {loss:.3}"));
         }
+        let told = lessons.iter().filter_map(|lesson| lesson.weighting.told());
+        told.for_each(|note| self.context.services.note(&note));
         let seconds = start.elapsed().as_secs_f64();
         if position.tokens > first && seconds > 0.0 {
             self.context
@@ -166,8 +168,28 @@ impl StepStrategy {
     ) -> Result<(Decoder, f64)> {
         let mut pass_gradients = GradientsAccumulator::new();
         let (mut loss, mut seen, mut notes) = (0.0, Vec::new(), Vec::new());
+        let mut weighing = Vec::new();
         for (number, lesson) in self.composition.lessons.iter().enumerate() {
-            for pass in self.passes(lesson, &model, position.step)? {
+            let (passes, taken) = {
+                let batches = self.batches(lesson, &model, position.step)?;
+                let weighed = lesson
+                    .weighting
+                    .weigh(&model, optimizer, position.step, &batches)?;
+                position.flops += weighed.flops;
+                weighing.extend(&weighed.notes);
+                self.passes(lesson, batches, weighed, position.step)?
+            };
+            if let Some(Taken { loss: own, gradient }) = taken {
+                for pass in &passes {
+                    seen.extend(&pass.batch.blocks);
+                    position.flops += self.flops(lesson, &pass.batch);
+                    position.tokens += pass.weights.counted() as u64;
+                }
+                loss += own;
+                pass_gradients.accumulate(&model, gradient.into_gradients(&model));
+                continue;
+            }
+            for pass in passes {
                 if number == 0 {
                     seen.extend(&pass.batch.blocks);
                 }
@@ -200,7 +222,7 @@ impl StepStrategy {
             notes.clear();
         }
         let figures = [("loss", loss), ("lr", rate), ("grad_norm", norm)];
-        for (metric, value) in figures.into_iter().chain(notes) {
+        for (metric, value) in figures.into_iter().chain(notes).chain(weighing) {
             points.push(Point {
                 step: position.step,
                 split: "train",
@@ -212,15 +234,25 @@ impl StepStrategy {
         Ok((model, loss))
     }
 
-    /// The passes of a step over a lesson. Losses are means over the tokens of all of them, so that accumulation equals one
-    /// large batch.
-    fn passes(&self, lesson: &Lesson, model: &Decoder, step: u64) -> Result<Vec<TrainBatch>> {
+    /// The batches of a step.
+    fn batches(&self, lesson: &Lesson, model: &Decoder, step: u64) -> Result<Vec<HostBatch>> {
         let count = self.composition.accumulate as u64;
-        let batches: Vec<HostBatch> = (0..count)
+        (0..count)
             .map(|pass| lesson.source.batch(step * count + pass, model))
-            .collect::<Result<_>>()?;
+            .collect()
+    }
+
+    /// The passes of a step over a lesson, and what came of them where weighing has gone through them already. Losses are means
+    /// over the tokens of all passes, so that accumulation equals one large batch.
+    fn passes(
+        &self,
+        lesson: &Lesson,
+        batches: Vec<HostBatch>,
+        weighed: Weighed,
+        step: u64,
+    ) -> Result<(Vec<TrainBatch>, Option<Taken>)> {
         let widths: Vec<usize> = batches.iter().map(|batch| batch.batch.width).collect();
-        let weights = Weights::of_step(lesson.weighting.weights(model, step, &batches)?, &widths);
+        let weights = Weights::of_step(weighed.weights, &widths);
         if weights.first().is_none_or(|weights| weights.total <= 0.0) {
             let message = format!("every token of step {} has weight 0", step + 1);
             return Err(Error::data("zero_weight", message));
@@ -231,7 +263,10 @@ impl StepStrategy {
             terms: lesson.terms.clone(),
             recompute: self.composition.recompute,
         };
-        Ok(batches.into_iter().zip(weights).map(pass).collect())
+        Ok((
+            batches.into_iter().zip(weights).map(pass).collect(),
+            weighed.taken,
+        ))
     }
 
     /// What a pass takes: making its batch, the model's own passes, and what terms ask of others.

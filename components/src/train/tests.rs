@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 mod checkpoints;
 mod recompute;
+mod weighting;
 
 /// Blocks of different lengths, so that a mean over tokens is no mean over blocks.
 const BLOCKS: [BlockOf<'static>; 5] = [

@@ -79,13 +79,15 @@ pub struct Passed {
 
 /// Who watches the way back.
 pub trait Observer<T: Training> {
-    /// At θ_t with λ_{t+1}, before anything is added to it: the time for products with the examples' gradients.
+    /// At θ_t with λ_{t+1}, before anything is added to it: the time for products with the examples' gradients. `gradient` is
+    /// ∇J_t(θ_t).
     fn meet(
         &mut self,
         training: &mut T,
         step: usize,
         theta: &[T::Number],
         lambda: &[T::Number],
+        gradient: &[T::Number],
     ) -> Result<()>;
 
     /// Step t is done: nothing will ask for L_t any more on this way back. `lambda` is λ_t.
@@ -121,7 +123,7 @@ pub fn backward<T: Training, O: Observer<T>>(
             if step == plan.steps() {
                 costate.lambda.clone_from(&gradient);
             } else {
-                observer.meet(training, step, theta, &costate.lambda)?;
+                observer.meet(training, step, theta, &costate.lambda, &gradient)?;
                 training.hessian(step, theta, &costate.lambda, &mut product)?;
                 curvature = rate * norm(&product);
                 for ((lambda, g), h) in costate.lambda.iter_mut().zip(&gradient).zip(&product) {

@@ -100,6 +100,7 @@ impl<T: Training> Observer<T> for Watch<'_> {
         step: usize,
         theta: &[T::Number],
         lambda: &[T::Number],
+        _: &[T::Number],
     ) -> Result<()> {
         if !step.is_multiple_of(self.every) {
             return Ok(());

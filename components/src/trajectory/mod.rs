@@ -20,6 +20,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod training;
+mod weighted;
 
 pub use adjoint::{Costate, Observer, Passed, backward};
 pub use decoder::{Agreement, DecoderTraining, Steps, Targets};
@@ -33,4 +34,5 @@ pub(crate) use rows::{BlocksAt, too_narrow};
 pub use rows::{RowModel, Sequences, Tick};
 pub use simplex::{project_rows, project_simplex};
 pub use store::Trajectory;
-pub use training::{ExampleLosses, Training};
+pub use training::{ExampleLosses, Training, Weighted};
+pub use weighted::WeightedDecoder;

@@ -1,6 +1,6 @@
 //! The perceptron of the learning law (sheet 2.7): o = σ(θ · z), logistic loss, everything in closed form.
 
-use super::{Number, Training};
+use super::{Number, Training, Weighted};
 use crate::Result;
 use lyceum_kernels::RowElement;
 use rayon::prelude::*;
@@ -40,6 +40,8 @@ pub struct Perceptron<N> {
     pub train: Examples<N>,
     /// What the training is judged by: the mean loss over these.
     pub target: Examples<N>,
+    /// Of the same law as the target; nothing is decided by it.
+    pub test: Examples<N>,
     /// γ, `[steps, n]`, each row on the simplex.
     pub policy: Vec<N>,
     /// ∇²L_t(θ) v of what [`Training::products`] was last asked for.
@@ -71,28 +73,16 @@ fn judge(s: f64, y: f64) -> (f64, f64) {
 
 impl<N: Number + RowElement> Perceptron<N> {
     /// A perceptron trained for `steps` steps under equal weights.
-    pub fn new(width: usize, train: Examples<N>, target: Examples<N>, steps: usize) -> Self {
+    pub fn new(width: usize, [train, target, test]: [Examples<N>; 3], steps: usize) -> Self {
         let equal = N::of(1.0 / train.len() as f64);
         Self {
             policy: vec![equal; steps * train.len()],
             width,
             train,
             target,
+            test,
             curvature: None,
         }
-    }
-
-    /// γ_t.
-    pub fn weights(&self, step: usize) -> &[N] {
-        let n = self.train.len();
-        &self.policy[step * n..(step + 1) * n]
-    }
-
-    /// γ_t, to be changed.
-    pub fn weights_mut(&mut self, step: usize) -> &mut [N] {
-        let n = self.train.len();
-        self.curvature = None;
-        &mut self.policy[step * n..(step + 1) * n]
     }
 
     /// The mean loss over `examples`, with its gradient in `gradient`.
@@ -154,11 +144,6 @@ impl<N: Number + RowElement> Perceptron<N> {
             loss,
             vector: wide.into_iter().map(N::of).collect(),
         }
-    }
-
-    /// ⟨v, ∇l_n(θ)⟩ = (p_n − y_n) ⟨v, z_n⟩ of the examples.
-    pub fn contributions(&self, theta: &[N], v: &[N], products: &mut [f64]) {
-        self.back(theta, v, products, |_| 0.0);
     }
 
     /// These products, and Σ_n weight_n p_n (1 − p_n) ⟨v, z_n⟩ z_n: one pass over the inputs.
@@ -256,6 +241,27 @@ impl<N: Number + RowElement> Training for Perceptron<N> {
             v: v.to_vec(),
             product,
         });
+        Ok(())
+    }
+}
+
+impl<N: Number + RowElement> Weighted for Perceptron<N> {
+    fn policy(&self) -> &[N] {
+        &self.policy
+    }
+
+    fn policy_mut(&mut self) -> &mut [N] {
+        self.curvature = None;
+        &mut self.policy
+    }
+
+    fn test(&mut self, theta: &[N], gradient: &mut [N]) -> Result<f64> {
+        Ok(self.mean(&self.test, theta, gradient))
+    }
+
+    /// (p_n − y_n) ⟨v, z_n⟩.
+    fn contributions(&mut self, theta: &[N], v: &[N], products: &mut [f64]) -> Result<()> {
+        self.back(theta, v, products, |_| 0.0);
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! A decoder as a function of one flat vector of parameters, and the mean losses of single sequences under it.
 
 use super::Number;
+use crate::gradients::{Vector, mean_weights, per_example_dot};
 use crate::model::{Decoder, token_nll};
 use crate::tokens::{Batch, Blocks, collate};
 use crate::{Error, Result};
@@ -174,6 +175,27 @@ impl<'a, N: Number> RowModel<'a, N> {
                 *loss = nll.iter().sum::<f64>() / scored;
             }
             first += losses.len();
+            (self.tick)(batch.scored())?;
+        }
+        Ok(())
+    }
+
+    /// ⟨v, ∇l⟩ of each of the first `products.len()` sequences: exact, by one forward and one backward pass over all of them.
+    pub fn products(
+        &self,
+        theta: &[N],
+        v: &[N],
+        sequences: &dyn Sequences,
+        products: &mut [f64],
+    ) -> Result<()> {
+        let decoder = with(&self.plain, theta);
+        let direction = Vector::parameters(&with(&self.plain, v));
+        let mut first = 0;
+        for products in products.chunks_mut(self.batch_size) {
+            let batch = self.batch((first..first + products.len()).map(|i| sequences.get(i)))?;
+            let found = per_example_dot(&decoder, &direction, &batch, &mean_weights(&batch));
+            products.copy_from_slice(&found.dots);
+            first += products.len();
             (self.tick)(batch.scored())?;
         }
         Ok(())

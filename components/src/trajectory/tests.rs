@@ -234,9 +234,9 @@ fn transformer<N: Number>(
 const T: usize = 6;
 const RATE: f64 = 0.05;
 
-/// ∂ Area / ∂γ_n for constant weights, by central differences of whole trainings.
+/// ∂ Area / ∂γ_n, by central differences of whole trainings.
 fn by_finite_differences(area: &mut dyn FnMut(&[f64]) -> f64, weights: &[f64]) -> Vec<f64> {
-    let h = 1e-5;
+    let h = 3e-6;
     let mut moved = |n: usize, by: f64| {
         let mut weights = weights.to_vec();
         weights[n] += by;
@@ -325,6 +325,69 @@ fn gains_of_a_transformer_are_the_areas_derivatives_by_weights_it_does_not_train
     narrow.difference = Difference::Relative(1.0);
     let agreement = narrow.agreement(&start).expect("compares");
     assert!(agreement.error > 0.1, "{agreement:?}");
+}
+
+#[test]
+fn policy_gradients_of_a_transformer_are_the_areas_derivatives_by_every_weight_of_every_step() {
+    let mut stream = Stream::new(9, "policy");
+    let mut policy: Vec<f64> = (0..T * 5).map(|_| 0.2 + 0.1 * stream.normal()).collect();
+    project_rows(&mut policy, 5);
+    let training = || WeightedDecoder {
+        model: model::<f64>(Precision::F64),
+        examples: Box::new(sequences("examples", 5)),
+        target: Box::new(sequences("target", 3)),
+        test: Box::new(sequences("test", 3)),
+        difference: Difference::Relative(1e-6),
+        policy: policy.clone(),
+    };
+    let mut area = |policy: &[f64]| {
+        let mut training = training();
+        training.policy = policy.to_vec();
+        let mut theta = training.model.start();
+        let mut gradient = vec![0.0; theta.len()];
+        let mut area = 0.0;
+        for step in 0..T {
+            training.loss(step, &theta, &mut gradient).expect("a loss");
+            add_scaled(&mut theta, -RATE, &gradient);
+            area += training.target(step + 1, &theta, &mut gradient).expect("a loss");
+        }
+        area
+    };
+    let derivatives = by_finite_differences(&mut area, &policy);
+
+    /// Keeps η ⟨λ_{t+1}, ∇l_n(θ_t)⟩.
+    struct Keep(Vec<Vec<f64>>);
+    impl<U: Training> Observer<U> for Keep {
+        fn meet(
+            &mut self,
+            training: &mut U,
+            step: usize,
+            theta: &[U::Number],
+            lambda: &[U::Number],
+            _: &[U::Number],
+        ) -> Result<()> {
+            let mut products = vec![0.0; training.examples()];
+            training.products(step, theta, lambda, &mut products)?;
+            self.0
+                .push(products.iter().map(|product| RATE * product).collect());
+            Ok(())
+        }
+        fn pass(&mut self, _: &mut U, _: Passed, _: &[U::Number]) -> Result<()> {
+            Ok(())
+        }
+    }
+    let mut training = training();
+    let start = training.model.start();
+    assert!(training.curvature_error(&start).expect("compares") < 1e-6);
+    let mut trajectory = Trajectory::in_memory(Plan::root(T), RATE);
+    trajectory
+        .forward(&mut training, &start, &mut |_| Ok(()))
+        .expect("goes forth");
+    let mut keep = Keep(Vec::new());
+    let costate = Costate::start(&trajectory);
+    backward(&mut training, &trajectory, costate, &mut keep).expect("goes back");
+    let found: Vec<f64> = keep.0.into_iter().rev().flatten().collect();
+    assert_opposite(&found, &derivatives, 1e-6);
 }
 
 #[test]

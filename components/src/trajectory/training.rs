@@ -53,3 +53,36 @@ pub trait ExampleLosses: Training {
     /// l_n(θ) of the first `losses.len()` examples n, in `losses`.
     fn losses(&mut self, theta: &[Self::Number], losses: &mut [f64]) -> Result<()>;
 }
+
+/// A training whose examples have weights of their own at every step, γ_t on the simplex, and whose state is measured on test
+/// examples too.
+pub trait Weighted: Training {
+    /// γ, `[steps, examples]`.
+    fn policy(&self) -> &[Self::Number];
+
+    /// γ, to be changed.
+    fn policy_mut(&mut self) -> &mut [Self::Number];
+
+    /// γ_t.
+    fn weights(&self, step: usize) -> &[Self::Number] {
+        let n = self.examples();
+        &self.policy()[step * n..(step + 1) * n]
+    }
+
+    /// γ_t, to be changed.
+    fn weights_mut(&mut self, step: usize) -> &mut [Self::Number] {
+        let n = self.examples();
+        &mut self.policy_mut()[step * n..(step + 1) * n]
+    }
+
+    /// The mean loss over the test examples, with its gradient in `gradient`.
+    fn test(&mut self, theta: &[Self::Number], gradient: &mut [Self::Number]) -> Result<f64>;
+
+    /// ⟨v, ∇l_n(θ)⟩ of every example, where no Hessian's product is asked for afterwards.
+    fn contributions(
+        &mut self,
+        theta: &[Self::Number],
+        v: &[Self::Number],
+        products: &mut [f64],
+    ) -> Result<()>;
+}

@@ -95,6 +95,17 @@ pub(super) struct DrawnLine {
     pub(super) dots: Vec<(f64, f64)>,
 }
 
+/// A heat map that a table asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct HeatMap {
+    pub(super) title: String,
+    pub(super) x_axis: String,
+    pub(super) y_axis: String,
+    pub(super) value_axis: String,
+    /// Places and values.
+    pub(super) cells: Vec<(f64, f64, f64)>,
+}
+
 /// A table artifact and the step that made it.
 #[derive(Debug, Clone)]
 pub(super) struct TableData {
@@ -104,6 +115,7 @@ pub(super) struct TableData {
     pub(super) instances: BTreeMap<InstancesOf, BTreeMap<u64, f64>>,
     pub(super) histogram: Vec<Bin>,
     pub(super) drawings: Vec<Drawing>,
+    pub(super) heat_maps: Vec<HeatMap>,
 }
 
 /// A model's training curve: `(tokens, value)` by split and metric.

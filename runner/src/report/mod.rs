@@ -5,6 +5,7 @@
 
 mod context;
 mod data;
+mod heat;
 mod html;
 pub(crate) mod measurements;
 mod plots;

@@ -15,9 +15,13 @@ pub(super) struct Figure {
 }
 
 /// The sheets there are figures of.
-const SHEETS: [(&str, &str); 2] = [
+const SHEETS: [(&str, &str); 3] = [
     ("miniplm", include_str!("../../../reports/reported/miniplm.csv")),
     ("pds", include_str!("../../../reports/reported/pds.csv")),
+    (
+        "learning_law",
+        include_str!("../../../reports/reported/learning_law.csv"),
+    ),
 ];
 
 /// The figures reported by a paper; empty for one that is not known.
@@ -58,6 +62,18 @@ fn parse(text: &str) -> Option<Vec<Figure>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_accelerations_of_the_learning_law_are_there() {
+        let of = |model: &str| -> Vec<f64> {
+            let own = figures("learning_law").into_iter();
+            own.filter(|figure| figure.metric == "acceleration_ratio" && figure.model == model)
+                .map(|figure| figure.value)
+                .collect()
+        };
+        assert_eq!(of("Perceptron-128"), [5.5]);
+        assert!(of("Transformer-1.7M").contains(&2.41));
+    }
 
     #[test]
     fn the_main_figures_are_there_and_only_checked_ones() {

@@ -1,6 +1,6 @@
 //! The tables and curves of one step, read from its artifact.
 
-use super::data::{Bin, Curve, Drawing, DrawnLine, ReportError, Row, TableData, failed};
+use super::data::{Bin, Curve, Drawing, DrawnLine, HeatMap, ReportError, Row, TableData, failed};
 use lyceum_components::table::read_parquet;
 use polars::prelude::{Column, DataFrame, DataType};
 use serde_json::Value;
@@ -39,6 +39,7 @@ pub(super) fn read_table(
         instances: BTreeMap::new(),
         histogram: Vec::new(),
         drawings: read_drawings(&path.join("lines.parquet"))?,
+        heat_maps: read_heat_maps(&path.join("heat.parquet"))?,
     };
     table.instances = read_instances(&path.join("instances.parquet"), wanted)?;
     let file = path.join("histogram.parquet");
@@ -104,6 +105,36 @@ fn read_drawings(file: &Path) -> Result<Vec<Drawing>, ReportError> {
         } else {
             lines[at].dots.push((x, y));
         }
+    }
+    Ok(all)
+}
+
+/// The heat maps that a table asks for; none where the file is not there.
+fn read_heat_maps(file: &Path) -> Result<Vec<HeatMap>, ReportError> {
+    let mut all: Vec<HeatMap> = Vec::new();
+    if !file.exists() {
+        return Ok(all);
+    }
+    let frame = Frame::read(file)?;
+    let text = |name: &str| frame.text(name);
+    let (plot, x_axis, y_axis) = (text("plot")?, text("x_axis")?, text("y_axis")?);
+    let value_axis = text("value_axis")?;
+    let (x, y, value) = (frame.number("x")?, frame.number("y")?, frame.number("value")?);
+    for i in 0..plot.len() {
+        let (Some(title), Some(x), Some(y), Some(value)) = (&plot[i], x[i], y[i], value[i]) else {
+            continue;
+        };
+        if all.last().is_none_or(|map| map.title != *title) {
+            all.push(HeatMap {
+                title: title.clone(),
+                x_axis: x_axis[i].clone().unwrap_or_default(),
+                y_axis: y_axis[i].clone().unwrap_or_default(),
+                value_axis: value_axis[i].clone().unwrap_or_default(),
+                cells: Vec::new(),
+            });
+        }
+        let last = all.len() - 1;
+        all[last].cells.push((x, y, value));
     }
     Ok(all)
 }

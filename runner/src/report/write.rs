@@ -2,6 +2,7 @@
 
 use super::context::{Plot, context};
 use super::data::{Bin, Curve, ReportError, RunData, failed};
+use super::heat;
 use super::plots;
 use super::render::render;
 use crate::claims::{Measured, judge};
@@ -165,6 +166,14 @@ fn draw(runs: &[RunData], folder: &Path) -> Result<Vec<Plot>, ReportError> {
                     format!("{} ({})", drawing.title, table.step),
                     "drawing",
                     plots::drawing(drawing)?,
+                )?;
+            }
+            for map in &table.heat_maps {
+                put(
+                    format!("{}-{}", plain(&table.step), plain(&map.title)),
+                    format!("{} ({})", map.title, table.step),
+                    "drawing",
+                    heat::heat_map(map)?,
                 )?;
             }
         }

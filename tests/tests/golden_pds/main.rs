@@ -46,6 +46,7 @@ impl<T: Training> Observer<T> for Seen {
         step: usize,
         theta: &[T::Number],
         lambda: &[T::Number],
+        _: &[T::Number],
     ) -> Result<()> {
         let mut products = vec![0.0; training.examples()];
         training.products(step, theta, lambda, &mut products)?;

@@ -160,6 +160,9 @@ macro_rules! distiller {
             $($(#[$field_doc])* pub $field: $type,)*
             /// The optimizer, its schedule and its budget.
             pub optim: crate::train::OptimParams,
+            /// Weighs the examples of every step by what they do for a target.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub reweight: Option<crate::reweight::Reweight>,
             /// Measures the loss on other data along the way.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub eval: Option<crate::train::Evaluation>,
@@ -189,6 +192,8 @@ macro_rules! distiller {
                     optim: self.optim.clone(),
                     source,
                     objective,
+                    policy: None,
+                    reweight: self.reweight.clone(),
                     eval: self.eval.clone(),
                     early_stopping: self.early_stopping.clone(),
                     checkpoint_every: self.checkpoint_every,

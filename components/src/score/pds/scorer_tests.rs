@@ -2,12 +2,12 @@
 
 use super::tests::{bench, blocks, primary, publish_model};
 use super::*;
-use crate::{Component as _, Precision};
 use crate::artifact::Scores;
 use crate::metrics::spearman;
 use crate::model::ModelSpec;
 use crate::table::{f64_column, read_parquet};
 use crate::testing::Bench;
+use crate::{Component as _, Precision};
 use serde_json::{Value, json};
 
 /// Scores of the first forty blocks, as if a solver had made them.
