@@ -60,6 +60,11 @@ use = "train.lm"
 data = "@tokens"
 model = "@reference"
 optim = { lr = 1e-3, batch_size = 4, budget = { steps = 4 } }
+[steps.base]
+use = "train.lm"
+data = "@pairs"
+model = { hidden_size = 16, num_hidden_layers = 1, num_attention_heads = 2 }
+optim = { lr = 1e-3, batch_size = 4, budget = { steps = 4 } }
 [steps.difference]
 use = "score.miniplm"
 data = "@tokens"

@@ -20,7 +20,7 @@ distiller! {
     paper Some("dpkd"),
     example r#"use = "distill.dpkd"
 data = "@pairs"
-model = "@student"
+model = "@base"
 teacher = "@teacher"
 preference = { beta = 0.5 }
 sampling = { max_tokens = 32 }

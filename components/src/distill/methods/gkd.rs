@@ -18,7 +18,7 @@ distiller! {
     paper Some("minillm"),
     example r#"use = "distill.gkd"
 data = "@pairs"
-model = "@student"
+model = "@base"
 teacher = "@teacher"
 sampling = { max_tokens = 32 }
 optim = { lr = 5e-4, batch_size = 16, budget = { steps = 200 } }

@@ -39,7 +39,7 @@ distiller! {
     paper Some("minillm"),
     example r#"use = "distill.word_kd"
 data = "@pairs"
-model = "@student"
+model = "@base"
 teacher = "@teacher"
 optim = { lr = 5e-4, batch_size = 16, budget = { steps = 200 } }
 "#;
@@ -81,7 +81,7 @@ distiller! {
     paper Some("minillm"),
     example r#"use = "distill.seq_kd"
 data = "@pairs"
-model = "@student"
+model = "@base"
 teacher = "@teacher"
 sampling = { max_tokens = 32 }
 optim = { lr = 5e-4, batch_size = 16, budget = { steps = 200 } }

@@ -23,7 +23,7 @@ distiller! {
     paper Some("minillm"),
     example r#"use = "distill.minillm"
 data = "@pairs"
-model = "@student"
+model = "@base"
 teacher = "@teacher"
 rollouts = 64
 sampling = { max_tokens = 32 }

@@ -113,6 +113,7 @@ fn parts(questions: &[Question], buckets: &[u64]) -> Vec<Group> {
                 words >= low && high.is_none_or(|&high| words <= high)
             };
             let name = match high {
+                Some(&high) if high == low => format!("{low} words"),
                 Some(high) => format!("{low}–{high} words"),
                 None => format!("{low} words and more"),
             };
@@ -184,9 +185,9 @@ impl Measuring<'_> {
                     }
                     (None, Kind::Text(_)) => unreachable!("texts were scored above"),
                 };
-                if self.draws > 1 {
+                if self.draws > 1 && part.name.is_none() {
                     let name = format!("{}_std", metric.name());
-                    let place = Place::of(label, &name).within(part.name.as_deref());
+                    let place = Place::of(label, &name);
                     table.figure(place, deviation(&means), self.draws as u64, None);
                 }
             }

@@ -25,8 +25,8 @@ use write::{Written, texts};
 /// File of the texts, beside the table.
 const TEXTS: &str = "texts.jsonl";
 
-/// Per model: each metric's mean over prompts and draws, and with several draws `METRIC_std`, the standard deviation of
-/// the draws' means; over all prompts, and by group. Instances are pairs, documents or blocks, their parts the means over
+/// Per model: each metric's mean over prompts and draws, over all prompts and by group; with several draws also
+/// `METRIC_std`, the standard deviation of the draws' means over all prompts. Instances are pairs, documents or blocks, their parts the means over
 /// their draws. `texts.jsonl` beside the table has what was written.
 #[derive(Debug, Clone, Copy)]
 pub struct Generation;

@@ -106,7 +106,7 @@ fn draws_are_averaged_by_group_and_their_spread_is_told() {
     near(value("exact_match", "0–2 words"), 0.5);
     near(value("exact_match", "4 words and more"), 0.0);
     assert!(
-        !found.keys().any(|(_, _, group)| group == "3–3 words"),
+        !found.keys().any(|(_, _, group)| group == "3 words"),
         "nobody is in it"
     );
     // F of one word of two with one of one, and of two words of four with two of two.
