@@ -62,7 +62,11 @@ fn target_deviation() -> f64 {
 impl TeacherStudentParams {
     /// The outputs and how many examples each has.
     fn counts(&self) -> [(&'static str, usize); 3] {
-        [("train", self.train), ("target", self.target), ("test", self.target)]
+        [
+            ("train", self.train),
+            ("target", self.target),
+            ("test", self.target),
+        ]
     }
 }
 

@@ -29,8 +29,8 @@ fn data_that_is_not_as_expected_is_refused_before_training() {
     let ended = lab.lyceum(&RUN).exits(2);
     ended.says(&[
         "error[unexpected_data]",
-        "40 documents",
-        "41 are expected",
+        "`documents` is 40",
+        "41 is expected",
         "hint: ",
     ]);
     assert!(lab.artifacts("train.lm").is_empty());

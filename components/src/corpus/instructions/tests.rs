@@ -111,11 +111,10 @@ fn answer(prompt: &str, input: &str) -> Vec<String> {
 
 fn code(text: &str) -> String {
     let mut classes = lexicon::CLASSES.iter().enumerate();
-    let word = classes
-        .find_map(|(class, (_, all))| {
-            let number = all.iter().position(|word| *word == text)?;
-            Some(lexicon::Word { class, number })
-        });
+    let word = classes.find_map(|(class, (_, all))| {
+        let number = all.iter().position(|word| *word == text)?;
+        Some(lexicon::Word { class, number })
+    });
     word.map_or_else(|| panic!("no word: {text}"), lexicon::Word::code)
 }
 

@@ -134,15 +134,10 @@ fn distributions(bench: &Bench, model: &str, ids: &[u32]) -> Vec<Vec<f64>> {
 }
 
 /// What a token comes to, of the teacher's distribution, the student's, and its label.
-type Of = dyn Fn(&[f64], &[f64], usize) -> f64;
+type Of<'a> = dyn Fn(&[f64], &[f64], usize) -> f64 + 'a;
 
 /// The mean over response tokens of `of(teacher's p, student's q, label)`.
-fn mean_over(
-    bench: &Bench,
-    rows: &[Vec<u32>],
-    prompts: &[usize],
-    of: &Of,
-) -> f64 {
+fn mean_over(bench: &Bench, rows: &[Vec<u32>], prompts: &[usize], of: &Of) -> f64 {
     let (mut sum, mut count) = (0.0, 0.0);
     for (ids, &prompt) in rows.iter().zip(prompts) {
         let (p, q) = (
@@ -206,7 +201,7 @@ fn every_divergence_is_that_of_the_plain_distributions() {
             .map(|(p, q)| share * p + (1.0 - share) * q)
             .collect()
     };
-    let cases: Vec<(Value, Box<Of>)> = vec![
+    let cases: Vec<(Value, Box<Of<'_>>)> = vec![
         (
             json!({ "kind": "soft_ce" }),
             Box::new(|p, q, _| -p.iter().zip(q).map(|(p, q)| p * q.ln()).sum::<f64>()),
