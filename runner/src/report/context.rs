@@ -295,7 +295,7 @@ fn measured<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> Vec<Value> {
 fn reported(figures: &[Figure]) -> Vec<Value> {
     let main = figures
         .iter()
-        .filter(|figure| figure.dataset.starts_with("average"));
+        .filter(|figure| figure.dataset.starts_with("average") || figure.metric == "acceleration_ratio");
     main.map(|f| {
         json!({
             "setting": f.setting, "method": f.method, "model": f.model,

@@ -106,7 +106,7 @@ fn paint(
         .caption(&map.value_axis, ("sans-serif", 12))
         .margin(12)
         .margin_bottom(56)
-        .margin_right(58)
+        .margin_right(36)
         .y_label_area_size(40)
         .build_cartesian_2d(0.0..1.0_f64, scale.start..scale.start + width)?;
     bar.configure_mesh()
