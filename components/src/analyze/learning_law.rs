@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 
 /// Cells of a heat map, of steps and of examples.
 const CELLS: [usize; 2] = [80, 48];
-/// Points of a curve.
+/// Points of a curve …
 const POINTS: usize = 400;
+/// … of which these first ones are all kept: on a logarithmic axis they take half of it.
+const FIRST: usize = 64;
 
 /// Per policy, and beside it for equal weights (`NAME, equal`): `target_loss` and `test_loss` (means over the steps, in nats),
 /// `compression` (ln of the number of outcomes over `test_loss`), `similarity_test` and `similarity_target` (mean over the steps
@@ -123,7 +125,7 @@ fn thinned(points: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
     let kept = all
         .iter()
         .enumerate()
-        .filter(|(i, _)| i.is_multiple_of(every) || *i == last);
+        .filter(|(i, _)| *i < FIRST || i.is_multiple_of(every) || *i == last);
     kept.map(|(_, point)| *point).collect()
 }
 
