@@ -237,7 +237,7 @@ const RATE: f64 = 0.05;
 /// ∂ Area / ∂γ_n, by central differences of whole trainings, of the fourth order: rounding that the training carries on asks for
 /// long steps.
 fn by_finite_differences(area: &mut dyn FnMut(&[f64]) -> f64, weights: &[f64]) -> Vec<f64> {
-    let h = 1e-4;
+    let h = 3e-5;
     let mut moved = |n: usize, by: f64| {
         let mut weights = weights.to_vec();
         weights[n] += by;
@@ -265,7 +265,7 @@ fn assert_opposite(gains: &[f64], derivatives: &[f64], tolerance: f64) {
 fn gains_of_a_transformer_are_the_areas_derivatives_by_the_weights_it_trains_with() {
     let weights = [0.3, 0.1, 0.25, 0.2, 0.15];
     let mut area = |weights: &[f64]| {
-        let mut training = transformer::<f64>(Precision::F64, Steps::Weighted(weights.to_vec()), 1e-6);
+        let mut training = transformer::<f64>(Precision::F64, Steps::Weighted(weights.to_vec()), 3e-7);
         let mut theta = training.model.start();
         let mut gradient = vec![0.0; theta.len()];
         let mut area = 0.0;
@@ -277,7 +277,7 @@ fn gains_of_a_transformer_are_the_areas_derivatives_by_the_weights_it_trains_wit
         area
     };
     let derivatives = by_finite_differences(&mut area, &weights);
-    let mut training = transformer::<f64>(Precision::F64, Steps::Weighted(weights.to_vec()), 1e-6);
+    let mut training = transformer::<f64>(Precision::F64, Steps::Weighted(weights.to_vec()), 3e-7);
     let start = training.model.start();
     let mut trajectory = Trajectory::in_memory(Plan::root(T), RATE);
     let found = solve(&mut training, &mut trajectory, &start, None).expect("solves");
@@ -293,7 +293,7 @@ fn gains_of_a_transformer_are_the_areas_derivatives_by_weights_it_does_not_train
     };
     let extra = sequences("examples", 5);
     let mut area = |weights: &[f64]| {
-        let mut training = transformer::<f64>(Precision::F64, batches(), 1e-6);
+        let mut training = transformer::<f64>(Precision::F64, batches(), 3e-7);
         let mut theta = training.model.start();
         let (mut gradient, mut more) = (vec![0.0; theta.len()], vec![0.0; theta.len()]);
         let mut area = 0.0;
@@ -311,7 +311,7 @@ fn gains_of_a_transformer_are_the_areas_derivatives_by_weights_it_does_not_train
         area
     };
     let derivatives = by_finite_differences(&mut area, &[0.0; 5]);
-    let mut training = transformer::<f64>(Precision::F64, batches(), 1e-6);
+    let mut training = transformer::<f64>(Precision::F64, batches(), 3e-7);
     let start = training.model.start();
     let mut trajectory = Trajectory::in_memory(Plan::root(T), RATE);
     let found = solve(&mut training, &mut trajectory, &start, None).expect("solves");
@@ -341,7 +341,7 @@ fn policy_gradients_of_a_transformer_are_the_areas_derivatives_by_every_weight_o
         examples: Box::new(sequences("examples", 5)),
         target: Box::new(sequences("target", 3)),
         test: Box::new(sequences("test", 3)),
-        difference: Difference::Relative(1e-6),
+        difference: Difference::Relative(3e-7),
         policy: policy.clone(),
     };
     let mut area = |policy: &[f64]| {
