@@ -104,11 +104,11 @@ fn figures(table: &mut Table, found: &Found) {
             curves.opposed_unused.iter().sum::<f64>() / opposed,
         );
     };
-    of(&found.label, &found.found);
+    of(&found.label, &found.weighed);
     of(&equal_of(&found.label), &found.equal);
     for (metric, base, curve) in [
-        ("acceleration_target", &found.equal.target, &found.found.target),
-        ("acceleration_test", &found.equal.test, &found.found.test),
+        ("acceleration_target", &found.equal.target, &found.weighed.target),
+        ("acceleration_test", &found.equal.test, &found.weighed.test),
     ] {
         // What is never reached has no acceleration, neither 0 nor infinite.
         if let Some((times, _)) = acceleration(base, curve) {
@@ -155,26 +155,26 @@ fn curves(table: &mut Table, found: &Found) {
         ("Target loss", |curves| &curves.target),
     ] {
         let axes = axes(title, loss, true);
-        table.curve(axes, label, &over_steps(of(&found.found)));
+        table.curve(axes, label, &over_steps(of(&found.weighed)));
         table.curve(axes, &equal, &over_steps(of(&found.equal)));
     }
     let similarity = "mean over spread of the contributions";
     let by_test = axes("Similarity of contributions to the test loss", similarity, false);
-    table.curve(by_test, label, &over_steps(&found.found.similarity_test));
+    table.curve(by_test, label, &over_steps(&found.weighed.similarity_test));
     table.curve(by_test, &equal, &over_steps(&found.equal.similarity_test));
     let by_costate = axes(
         "Similarity of contributions to all later losses",
         similarity,
         false,
     );
-    table.curve(by_costate, label, &over_steps(&found.found.similarity_costate));
+    table.curve(by_costate, label, &over_steps(&found.weighed.similarity_costate));
     table.curve(by_costate, &equal, &over_steps(&found.equal.similarity_costate));
     let gap = axes(
         "Gap of the exact condition",
         "best less weighted mean contribution",
         false,
     );
-    table.curve(gap, label, &over_steps(&found.found.gap));
+    table.curve(gap, label, &over_steps(&found.weighed.gap));
     table.curve(gap, &equal, &over_steps(&found.equal.gap));
     let steps = found.policy.details.steps as f64;
     let objective = found.objective.iter().map(|sum| sum / steps).enumerate();
@@ -185,7 +185,7 @@ fn curves(table: &mut Table, found: &Found) {
         logarithmic: false,
     };
     let mut points: Vec<(f64, f64)> = objective.map(|(epoch, mean)| (epoch as f64, mean)).collect();
-    points.push((points.len() as f64, mean(&found.found.target[1..])));
+    points.push((points.len() as f64, mean(&found.weighed.target[1..])));
     table.curve(
         epochs("mean over the steps (nats)"),
         label,

@@ -37,7 +37,7 @@ pub(super) struct Found {
     pub(super) label: String,
     pub(super) policy: Policy,
     pub(super) equal: Curves,
-    pub(super) found: Curves,
+    pub(super) weighed: Curves,
     /// The summed target loss before every policy epoch, and the gap.
     pub(super) objective: Vec<f64>,
     pub(super) gap: Vec<f64>,
@@ -92,7 +92,7 @@ impl Found {
             label: artifact.label.clone(),
             policy,
             equal,
-            found,
+            weighed: found,
             objective: f64_column(&epochs, "objective", &file)?,
             gap: f64_column(&epochs, "gap", &file)?,
             moments: moments(&artifact.path.join(CONTRIBUTIONS))?,

@@ -225,7 +225,7 @@ fn policies_are_followed_over_their_own_data_only() {
         Policy::read(&artifact).expect_err("damaged").code()
     };
     assert_eq!(write(vec![0.5; 25 * 40], [25, 40]), "off_simplex");
-    assert_eq!(write(vec![-1.0, 2.0].repeat(500), [25, 40]), "off_simplex");
+    assert_eq!(write([-1.0, 2.0].repeat(500), [25, 40]), "off_simplex");
     assert_eq!(write(vec![0.5; 4], [2, 2]), "policy_shape");
 }
 

@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 pub(crate) struct BlockCost {
     /// Tokens predicted.
     pub(crate) tokens: f64,
+    /// Tokens read.
+    pub(crate) width: f64,
     /// FLOPs of training on it.
     pub(crate) flops: f64,
 }
@@ -24,15 +26,23 @@ impl BlockCost {
         let count = blocks.len().max(1) as f64;
         let mut sum = Self {
             tokens: 0.0,
+            width: 0.0,
             flops: 0.0,
         };
         for position in 0..blocks.len() {
-            let cost = Self::of(blocks.get(position).ids.len(), config);
-            sum.tokens += cost.tokens;
+            let block = blocks.get(position);
+            let cost = Self::of(block.ids.len(), config);
+            // Of a pair the response alone is predicted.
+            let given = block
+                .prompt
+                .map_or(0.0, |prompt| f64::from(prompt.saturating_sub(1)));
+            sum.tokens += cost.tokens - given;
+            sum.width += cost.width;
             sum.flops += cost.flops;
         }
         Self {
             tokens: sum.tokens / count,
+            width: sum.width / count,
             flops: sum.flops / count,
         }
     }
@@ -42,6 +52,7 @@ impl BlockCost {
         let width = length.saturating_sub(1);
         Self {
             tokens: width as f64,
+            width: width as f64,
             flops: training_flops(config, width),
         }
     }
@@ -220,6 +231,7 @@ mod tests {
     fn every_kind_of_budget_becomes_steps() {
         let mean = BlockCost {
             tokens: 100.0,
+            width: 100.0,
             flops: 1e6,
         };
         let of = |budget: Value, matched: Option<Matched>| {

@@ -47,7 +47,7 @@ pub(super) fn compose(
     }
     let blocks_a_step = (optim.batch_size * optim.accumulate) as f64;
     let with_others = BlockCost {
-        flops: mean.flops + lessons.flops_beside(mean.tokens as usize),
+        flops: mean.flops + lessons.flops_beside(mean.width as usize),
         ..mean
     };
     let total = budget::steps(&optim.budget, with_others, blocks_a_step, matched)?;
@@ -125,7 +125,7 @@ impl Lessons {
         let others = self.all[1..].iter().zip(&self.beside);
         first
             + others
-                .map(|(lesson, cost)| cost.flops + asked(lesson, cost.tokens as usize))
+                .map(|(lesson, cost)| cost.flops + asked(lesson, cost.width as usize))
                 .sum::<f64>()
     }
 }

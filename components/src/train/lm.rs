@@ -58,7 +58,7 @@ pub(crate) fn run(params: &LmParams, context: &Context) -> Result<()> {
     check_data(&blocks, &start.config)?;
     let (tokenizer, context_length) = (blocks.details().tokenizer.clone(), blocks.details().context);
     let (mean_width, config) = (
-        BlockCost::mean(&blocks, &start.config).tokens,
+        BlockCost::mean(&blocks, &start.config).width,
         start.config.clone(),
     );
     let matched = budget::matched(params, context)?;

@@ -249,7 +249,9 @@ fn factor(factors: Option<&[f64]>, n: usize) -> f64 {
 fn scaled(mut weights: Vec<f32>, width: usize, factor: impl Fn(usize) -> f64) -> Vec<f32> {
     for (n, row) in weights.chunks_mut(width.max(1)).enumerate() {
         let factor = factor(n) as f32;
-        row.iter_mut().for_each(|weight| *weight *= factor);
+        for weight in row {
+            *weight *= factor;
+        }
     }
     weights
 }

@@ -331,6 +331,28 @@ fn gains_of_a_transformer_are_the_areas_derivatives_by_weights_it_does_not_train
     assert!(agreement.error > 0.1, "{agreement:?}");
 }
 
+/// Keeps η ⟨λ_{t+1}, ∇l_n(θ_t)⟩.
+struct Keep(Vec<Vec<f64>>);
+impl<U: Training> Observer<U> for Keep {
+    fn meet(
+        &mut self,
+        training: &mut U,
+        step: usize,
+        theta: &[U::Number],
+        lambda: &[U::Number],
+        _: &[U::Number],
+    ) -> Result<()> {
+        let mut products = vec![0.0; training.examples()];
+        training.products(step, theta, lambda, &mut products)?;
+        self.0
+            .push(products.iter().map(|product| RATE * product).collect());
+        Ok(())
+    }
+    fn pass(&mut self, _: &mut U, _: Passed, _: &[U::Number]) -> Result<()> {
+        Ok(())
+    }
+}
+
 #[test]
 fn policy_gradients_of_a_transformer_are_the_areas_derivatives_by_every_weight_of_every_step() {
     let mut stream = Stream::new(9, "policy");
@@ -359,27 +381,6 @@ fn policy_gradients_of_a_transformer_are_the_areas_derivatives_by_every_weight_o
     };
     let derivatives = by_finite_differences(&mut area, &policy);
 
-    /// Keeps η ⟨λ_{t+1}, ∇l_n(θ_t)⟩.
-    struct Keep(Vec<Vec<f64>>);
-    impl<U: Training> Observer<U> for Keep {
-        fn meet(
-            &mut self,
-            training: &mut U,
-            step: usize,
-            theta: &[U::Number],
-            lambda: &[U::Number],
-            _: &[U::Number],
-        ) -> Result<()> {
-            let mut products = vec![0.0; training.examples()];
-            training.products(step, theta, lambda, &mut products)?;
-            self.0
-                .push(products.iter().map(|product| RATE * product).collect());
-            Ok(())
-        }
-        fn pass(&mut self, _: &mut U, _: Passed, _: &[U::Number]) -> Result<()> {
-            Ok(())
-        }
-    }
     let mut training = training();
     let start = training.model.start();
     assert!(training.curvature_error(&start).expect("compares") < 1e-6);

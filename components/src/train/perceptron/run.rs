@@ -164,9 +164,9 @@ fn run<N: Number + RowElement>(params: &PerceptronParams, context: &Context) -> 
             ("lr", params.optim.lr),
             ("grad_norm", scale * own),
         ];
-        figures
-            .into_iter()
-            .for_each(|(metric, value)| position.note("train", metric, value, tokens));
+        for (metric, value) in figures {
+            position.note("train", metric, value, tokens);
+        }
         if let Some((test, every)) = &evaluation
             && (position.step.is_multiple_of(*every) || position.step == steps)
         {
