@@ -184,5 +184,7 @@ lower_is_better = true
         assert!(plots.contains(&name.to_owned()), "{name}: {plots:?}");
     }
     let report = fs::read_to_string(run.join("report.md")).expect("a report");
-    assert!(report.contains("5.5") && report.contains("**held**"), "{report}");
+    assert!(report.contains("5.5"), "{report}");
+    // One run without instances has no interval to judge by.
+    assert!(report.contains("**not decided**"), "{report}");
 }
