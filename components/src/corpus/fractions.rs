@@ -2,7 +2,7 @@
 
 use crate::component::Problem;
 use crate::random::Stream;
-use crate::{Error, Result};
+use crate::{Error, Result, Size};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -12,6 +12,19 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fractions(pub BTreeMap<String, f64>);
+
+impl Fractions {
+    /// Sizes of outputs that share a whole as the fractions say, `part` being the size of a share; of all of it without.
+    pub(crate) fn sizes(split: Option<&Self>, part: impl Fn(f64) -> Size) -> BTreeMap<String, Size> {
+        match split {
+            None => [(String::new(), part(1.0))].into(),
+            Some(Self(shares)) => {
+                let sized = shares.iter().map(|(name, share)| (name.clone(), part(*share)));
+                sized.collect()
+            }
+        }
+    }
+}
 
 impl JsonSchema for Fractions {
     fn inline_schema() -> bool {

@@ -200,14 +200,7 @@ fn parts(split: Option<&Fractions>, whole: Size) -> BTreeMap<String, Size> {
         bytes: share * whole.bytes,
         ..Size::default()
     };
-    match split {
-        None => [(String::new(), part(1.0))].into(),
-        Some(split) => split
-            .0
-            .iter()
-            .map(|(name, share)| (name.clone(), part(*share)))
-            .collect(),
-    }
+    Fractions::sizes(split, part)
 }
 
 /// What was read, kept and left out.

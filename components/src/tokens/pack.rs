@@ -1,7 +1,7 @@
 //! `tokens.pack`: documents to blocks of token ids.
 
 use super::packer::{Ends, Packer, Rules};
-use crate::artifact::{Boundary, Cell, Document, TokensDetails, TokensWriter};
+use crate::artifact::{Boundary, Cell, Document, TokenType, TokensDetails, TokensWriter};
 use crate::component::{Output, Problem, main_output};
 use crate::corpus::{Documents, Fractions, Sampler};
 use crate::reference;
@@ -90,20 +90,12 @@ boundary = "sentence"
         let size = |share: f64| Size {
             items: (share * tokens / (params.context + 1) as f64).ceil(),
             tokens: share * tokens,
-            bytes: share * tokens * if vocab_size < 65_500.0 { 2.0 } else { 4.0 },
+            bytes: share * tokens * TokenType::of(vocab_size as u32).bytes() as f64,
             vocab_size,
             ..Size::default()
         };
-        let outputs = match &params.split {
-            None => [(String::new(), size(1.0))].into(),
-            Some(split) => split
-                .0
-                .iter()
-                .map(|(name, share)| (name.clone(), size(*share)))
-                .collect(),
-        };
         Estimate {
-            outputs,
+            outputs: Fractions::sizes(params.split.as_ref(), size),
             ..Estimate::default()
         }
     }

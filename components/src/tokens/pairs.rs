@@ -1,7 +1,9 @@
 //! `tokens.pairs`: instruction pairs to blocks of which only the answers are predicted.
 
 use super::pair_encoder::PairEncoder;
-use crate::artifact::{Boundary, InstructionPair, PairCounts, Segment, TokensDetails, TokensWriter};
+use crate::artifact::{
+    Boundary, InstructionPair, PairCounts, Segment, TokenType, TokensDetails, TokensWriter,
+};
 use crate::component::{Output, Problem, main_output};
 use crate::corpus::{Fractions, Pairs as PairRows, Sampler};
 use crate::pair_template::{BuiltIn, PairTemplate};
@@ -129,20 +131,12 @@ max_prompt = 256
         let size = |share: f64| Size {
             items: share * pairs.items,
             tokens: share * tokens,
-            bytes: share * tokens * if vocab_size < 65_500.0 { 2.0 } else { 4.0 },
+            bytes: share * tokens * TokenType::of(vocab_size as u32).bytes() as f64,
             vocab_size,
             ..Size::default()
         };
-        let outputs = match &params.split {
-            None => [(String::new(), size(1.0))].into(),
-            Some(split) => split
-                .0
-                .iter()
-                .map(|(name, share)| (name.clone(), size(*share)))
-                .collect(),
-        };
         Estimate {
-            outputs,
+            outputs: Fractions::sizes(params.split.as_ref(), size),
             ..Estimate::default()
         }
     }

@@ -100,6 +100,7 @@ impl Lessons {
         let mut all = vec![lesson(source(params, blocks, start, context)?, terms)];
         let mut beside = Vec::new();
         let mut others: Vec<_> = params.objective.iter().filter_map(TermParams::data).collect();
+        others.sort_unstable_by_key(|data| data.as_str());
         others.dedup_by_key(|data| data.as_str());
         for data in others {
             let blocks = Blocks::open(&context.open(data)?, context)?;

@@ -9,6 +9,7 @@ mod checkpoint;
 mod compose;
 mod curve;
 mod estimate;
+mod evaluation;
 mod following;
 mod lm;
 mod memory;

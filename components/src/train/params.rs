@@ -313,6 +313,14 @@ impl LmParams {
         if let Some(source) = &self.source {
             problems.extend(source.problems("source", self.optim.batch_size));
         }
+        if self.objective.iter().all(|term| term.data().is_some()) {
+            problems.push(Problem {
+                field: "objective".into(),
+                code: "no_objective",
+                message: "every term has data of its own: nothing is learnt from `data`".into(),
+                hint: Some("make one of them the `data` of the training".into()),
+            });
+        }
         let rewarded =
             matches!(&self.source, Some(SourceParams::Rollouts(rollouts)) if rollouts.teacher.is_some());
         let policies = self.objective.iter().enumerate();

@@ -72,6 +72,7 @@ impl Rehearsal {
                     batch,
                 }),
                 terms: Arc::new(vec![CrossEntropy::alone()]),
+                noted: false,
                 recompute: Recompute::None,
             },
             device: device.clone(),

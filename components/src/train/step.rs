@@ -21,6 +21,8 @@ pub struct TrainBatch {
     pub(crate) weights: Weights,
     /// The terms of the loss.
     pub(crate) terms: Arc<Vec<Box<dyn Term>>>,
+    /// Whether terms note what their losses come to.
+    pub(crate) noted: bool,
     /// What is worked out again instead of being kept.
     pub(crate) recompute: Recompute,
 }
@@ -74,6 +76,7 @@ impl TrainStep for Decoder {
                 products: self.products(),
                 batch: &item.batch,
                 weights: &item.weights,
+                noted: item.noted,
                 places_n,
             };
             // What is never predicted does not reach the output head.

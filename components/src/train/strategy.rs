@@ -13,14 +13,13 @@ use super::weighting::{Taken, Weighed, Weighting};
 use crate::flops::training_flops;
 use crate::model::{Decoder, ModelConfig, ModelSpec, Stopped};
 use crate::random::Stream;
-use crate::tokens::{Batch, Block, Blocks, collate, longest};
+use crate::tokens::Blocks;
 use crate::{Context, Error, Precision, Result};
-use burn::module::Module;
 use burn::optim::GradientsAccumulator;
 use burn::tensor::Device;
 use burn::train::{
-    InferenceStep, Learner, SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader,
-    TrainStep, TrainingComponents, ValidLoader,
+    Learner, SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainStep,
+    TrainingComponents, ValidLoader,
 };
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -58,8 +57,8 @@ pub(crate) struct Outcome {
 
 /// The strategy. Its mutable parts are behind a lock because burn-train shares strategies.
 pub(crate) struct StepStrategy {
-    composition: Composition,
-    context: Context,
+    pub(super) composition: Composition,
+    pub(super) context: Context,
     optimizer: Mutex<Optimizer>,
     outcome: Arc<Mutex<Option<Result<Outcome>>>>,
 }
@@ -179,9 +178,12 @@ impl StepStrategy {
                 weighing.extend(&weighed.notes);
                 self.passes(lesson, batches, weighed, position.step)?
             };
+            // Errors name what of the training's data the step read.
+            if number == 0 {
+                seen.extend(passes.iter().flat_map(|pass| &pass.batch.blocks));
+            }
             if let Some(Taken { loss: own, gradient }) = taken {
                 for pass in &passes {
-                    seen.extend(&pass.batch.blocks);
                     position.flops += self.flops(lesson, &pass.batch);
                     position.tokens += pass.weights.counted() as u64;
                 }
@@ -190,9 +192,6 @@ impl StepStrategy {
                 continue;
             }
             for pass in passes {
-                if number == 0 {
-                    seen.extend(&pass.batch.blocks);
-                }
                 position.flops += self.flops(lesson, &pass.batch);
                 let output = TrainStep::step(&model, pass);
                 if let Some(error) = output.item.failure {
@@ -217,10 +216,6 @@ impl StepStrategy {
             return Err(self.not_finite("gradient", step, &seen));
         }
         position.step = step + 1;
-        // A single term is the loss itself.
-        if notes.len() == 1 {
-            notes.clear();
-        }
         let figures = [("loss", loss), ("lr", rate), ("grad_norm", norm)];
         for (metric, value) in figures.into_iter().chain(notes).chain(weighing) {
             points.push(Point {
@@ -261,6 +256,14 @@ impl StepStrategy {
             batch: Arc::new(batch),
             weights,
             terms: lesson.terms.clone(),
+            // A single term is the loss itself.
+            noted: self
+                .composition
+                .lessons
+                .iter()
+                .map(|lesson| lesson.terms.len())
+                .sum::<usize>()
+                > 1,
             recompute: self.composition.recompute,
         };
         Ok((
@@ -292,69 +295,6 @@ impl StepStrategy {
         Error::data("non_finite_loss", message)
             .at(format!("documents {}{more}", shown.join(", ")))
             .hint("lower `optim.lr`, raise `warmup`, or look at these documents; the last good checkpoint is kept")
-    }
-
-    /// Whether it is time to evaluate, and not done yet.
-    fn evaluation_is_due(&self, position: &Position, points: &[Point]) -> bool {
-        let Some((_, every)) = &self.composition.evaluation else {
-            return false;
-        };
-        let step = position.step;
-        let time = step > 0 && (step.is_multiple_of(*every) || step == self.composition.schedule.total);
-        let done = || {
-            let mut here = points.iter().rev().take_while(|point| point.step == step);
-            here.any(|point| point.split == "valid")
-        };
-        time && !done()
-    }
-
-    /// Evaluates; says whether to stop early.
-    fn evaluate_and_judge(
-        &self,
-        model: &Decoder,
-        position: &mut Position,
-        points: &mut Vec<Point>,
-    ) -> Result<bool> {
-        let Some((blocks, _)) = &self.composition.evaluation else {
-            return Ok(false);
-        };
-        let loss = self.evaluate(&model.clone().valid(), blocks)?;
-        let (step, tokens) = (position.step, position.tokens);
-        points.push(Point {
-            step,
-            split: "valid",
-            metric: "loss",
-            value: loss,
-            tokens,
-        });
-        let Some(EarlyStopping { patience, min_delta }) = &self.composition.early_stopping else {
-            return Ok(false);
-        };
-        if position.best.is_none_or(|best| loss < best - min_delta) {
-            position.best = Some(loss);
-            position.since_best = 0;
-        } else {
-            position.since_best += 1;
-        }
-        Ok(position.since_best >= *patience)
-    }
-
-    /// Mean negative log-likelihood of a token.
-    fn evaluate(&self, model: &Decoder, blocks: &Blocks) -> Result<f64> {
-        let (mut loss, mut tokens) = (0.0, 0.0);
-        let rows = self.composition.batch_size as u64;
-        for start in (0..blocks.len()).step_by(rows as usize) {
-            self.context.check_cancelled()?;
-            let positions = start..(start + rows).min(blocks.len());
-            let rows: Vec<Block> = positions.map(|i| blocks.get(i)).collect();
-            let longest = longest(&rows);
-            let details = blocks.details();
-            let batch: Batch = collate(&rows, longest.min(details.context), details.eos_id)?;
-            let output = InferenceStep::step(model, batch);
-            loss += output.loss;
-            tokens += output.tokens;
-        }
-        Ok(loss / tokens)
     }
 }
 

@@ -15,9 +15,11 @@ pub(super) struct Figure {
 }
 
 /// The sheets there are figures of.
-const SHEETS: [(&str, &str); 3] = [
+const SHEETS: [(&str, &str); 5] = [
     ("miniplm", include_str!("../../../reports/reported/miniplm.csv")),
     ("pds", include_str!("../../../reports/reported/pds.csv")),
+    ("minillm", include_str!("../../../reports/reported/minillm.csv")),
+    ("dpkd", include_str!("../../../reports/reported/dpkd.csv")),
     (
         "learning_law",
         include_str!("../../../reports/reported/learning_law.csv"),

@@ -469,6 +469,26 @@ fn goes_on<C: Component>(bench: &Bench, step: &str, more: Value) {
 }
 
 #[test]
+fn terms_over_the_same_data_of_their_own_share_its_batches() {
+    let bench = bench();
+    let term = |data: &str, weight: f64| json!({ "kind": "cross_entropy", "data": data, "weight": weight });
+    let main = json!({ "kind": "cross_entropy" });
+    let of = |step: &str, objective: Value| {
+        first(
+            &train::<crate::train::Lm>(&bench, step, json!({ "objective": objective })),
+            "loss",
+        )
+    };
+    let apart = json!([term("@text", 1.0), term("@pairs", 1.0), main, term("@text", 1.0)]);
+    let together = json!([main, term("@text", 2.0), term("@pairs", 1.0)]);
+    close(
+        of("apart", apart),
+        of("together", together),
+        "the same terms in another order",
+    );
+}
+
+#[test]
 fn what_does_not_fit_is_told_before_training() {
     let bench = bench();
     let kd = |more: Value| fails::<WordKd>(&bench, more).code();
@@ -506,4 +526,7 @@ fn what_a_schema_cannot_say_is_said() {
     let objective = json!([{ "kind": "policy_gradient", "teacher": "@other" }]);
     let found = codes::<crate::train::Lm>(json!({ "objective": objective }));
     assert_eq!(found, one("objective.0", "missing_key"));
+    let objective = json!([{ "kind": "cross_entropy", "data": "@text" }]);
+    let found = codes::<crate::train::Lm>(json!({ "objective": objective }));
+    assert_eq!(found, one("objective", "no_objective"));
 }

@@ -166,15 +166,21 @@ impl Drawer {
         Ok(all)
     }
 
-    /// FLOPs of drawing a row of `tokens` tokens by `config`, and of the teacher's passes over it.
-    pub(super) fn flops(&self, config: Option<&ModelConfig>, tokens: usize, asked: bool) -> f64 {
+    /// FLOPs of the teacher's pass over a row of `tokens` tokens; none without a teacher.
+    pub(super) fn teacher_flops(&self, tokens: usize) -> f64 {
         let inputs = tokens.saturating_sub(1);
-        let teacher = self.teacher.as_ref().map_or(0.0, |teacher| {
-            let once = forward_flops(&teacher.loaded.config, inputs);
-            let writes = config.is_none() || self.teacher_mix > 0.0;
-            once * (f64::from(u8::from(writes)) + f64::from(u8::from(asked)))
-        });
-        teacher + config.map_or(0.0, |config| forward_flops(config, inputs))
+        let teacher = self.teacher.as_ref();
+        teacher.map_or(0.0, |teacher| forward_flops(&teacher.loaded.config, inputs))
+    }
+
+    /// FLOPs of drawing a row of `tokens` tokens by a student of shape `config`, mixed with the teacher if it has a share.
+    pub(super) fn student_flops(&self, config: &ModelConfig, tokens: usize) -> f64 {
+        let mixed = if self.teacher_mix > 0.0 {
+            self.teacher_flops(tokens)
+        } else {
+            0.0
+        };
+        mixed + forward_flops(config, tokens.saturating_sub(1))
     }
 
     /// The most tokens of a response.

@@ -5,6 +5,7 @@ use super::drawing::{Drawer, demand_prompts};
 use super::params::{Chosen, Preferences, Responses};
 use super::responses::Written;
 use super::{BatchSource, HostBatch, Known, PackedTokens};
+use crate::flops::training_flops;
 use crate::model::{Decoder, ModelConfig};
 use crate::random::Stream;
 use crate::tokens::{Block, Blocks, longest};
@@ -86,9 +87,11 @@ impl PreferenceSource {
             }
         };
         let drawer = Drawer::new(&params.sampling, &blocks, context);
-        let drawer = drawer
-            .with_student(config, decoder, &blocks, folder)?
-            .with_teacher(&params.teacher, 0.0)?;
+        let mut drawer = drawer.with_student(config, decoder, &blocks, folder)?;
+        // A teacher that writes is open already.
+        if written.is_none() {
+            drawer = drawer.with_teacher(&params.teacher, 0.0)?;
+        }
         let window = match params.refresh_every {
             Some(0) => None,
             Some(steps) => Some(steps * accumulate as u64),
@@ -128,7 +131,12 @@ impl PreferenceSource {
         for (chosen, drawn) in chosen.iter().zip(&drawn) {
             let writing = self.written.as_ref().filter(|_| number == 0);
             flops += writing.map_or(0.0, |written| written.flops(chosen.ids.len()));
-            flops += self.drawer.flops(Some(&self.config), drawn.block.ids.len(), true);
+            flops += self.drawer.student_flops(&self.config, drawn.block.ids.len());
+            let both = [chosen.ids.len(), drawn.block.ids.len()];
+            flops += both
+                .map(|tokens| self.asked().teacher_flops(tokens))
+                .iter()
+                .sum::<f64>();
         }
         // Where both say the same there is nothing to prefer.
         let (chosen, rejected): (Vec<Block>, Vec<Block>) = chosen
@@ -137,7 +145,7 @@ impl PreferenceSource {
             .filter(|(chosen, rejected)| chosen.ids != rejected.ids)
             .unzip();
         let sums = |rows: &[Block]| -> Result<Vec<f64>> {
-            let asked = self.drawer.ask_teacher(rows)?;
+            let asked = self.asked().ask_teacher(rows)?;
             let sum = |row: &Vec<f32>| row.iter().map(|logp| f64::from(*logp)).sum();
             Ok(asked.iter().map(sum).collect())
         };
@@ -163,6 +171,11 @@ impl PreferenceSource {
             dropped,
             flops,
         })
+    }
+
+    /// What asks the teacher.
+    fn asked(&self) -> &Drawer {
+        self.written.as_ref().map_or(&self.drawer, Written::drawer)
     }
 
     /// Number of the collection that pass `pass` learns from, and of the pass in it.
@@ -218,8 +231,9 @@ impl BatchSource for PreferenceSource {
     }
 
     fn flops_a_row(&self, width: usize) -> f64 {
-        // Of the rejected response; that there are two rows a prompt is in the model's own passes.
-        self.drawer.flops(Some(&self.config), width + 1, true)
+        // Of two responses to a prompt one is drawn, the teacher looks at both, and both are learnt from.
+        let drawn = self.drawer.student_flops(&self.config, width + 1);
+        drawn + 2.0 * self.asked().teacher_flops(width + 1) + training_flops(&self.config, width)
     }
 
     fn documents(&self, blocks: &[u64]) -> Vec<u64> {

@@ -8,6 +8,9 @@ use crate::model::Decoder;
 use crate::random::Stream;
 use crate::tokens::{Block, Blocks, longest};
 use crate::{Context, Error, Result};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Blocks whose responses are kept together.
 const PIECE: u64 = 256;
@@ -18,6 +21,8 @@ pub(super) struct Written {
     prompt_tokens: Option<usize>,
     draws: Stream,
     pieces: Collections<Vec<Vec<u32>>>,
+    /// Pieces that were read: rows are asked for in an order that leaps between them.
+    held: Mutex<BTreeMap<u64, Arc<Vec<Vec<u32>>>>>,
 }
 
 impl Written {
@@ -41,23 +46,31 @@ impl Written {
             prompt_tokens: params.prompt_tokens,
             draws: context.stream("responses"),
             pieces: Collections::new(&context.scratch, "responses"),
+            held: Mutex::default(),
         })
     }
 
     /// The block at `position`, with the teacher's answer in place of what followed its prompt.
     pub(super) fn block(&self, blocks: &Blocks, position: u64) -> Result<Block> {
         let number = position / PIECE;
-        let piece = self.pieces.get(number, || {
-            let positions = number * PIECE..((number + 1) * PIECE).min(blocks.len());
-            let prompts: Vec<Block> = positions.clone().map(|i| self.prompt(blocks.get(i))).collect();
-            let drawn = self.drawer.by_teacher(&prompts, positions, &self.draws)?;
-            Ok(drawn.into_iter().map(|response| response.block.ids).collect())
-        })?;
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let piece = match held.entry(number) {
+            Entry::Occupied(piece) => piece.into_mut(),
+            Entry::Vacant(place) => place.insert(self.pieces.get(number, || self.write(blocks, number))?),
+        };
         let block = blocks.get(position);
         Ok(Block {
             ids: piece[(position % PIECE) as usize].clone(),
             ..block
         })
+    }
+
+    /// The teacher's answers to the prompts of a piece.
+    fn write(&self, blocks: &Blocks, number: u64) -> Result<Vec<Vec<u32>>> {
+        let positions = number * PIECE..((number + 1) * PIECE).min(blocks.len());
+        let prompts: Vec<Block> = positions.clone().map(|i| self.prompt(blocks.get(i))).collect();
+        let drawn = self.drawer.by_teacher(&prompts, positions, &self.draws)?;
+        Ok(drawn.into_iter().map(|response| response.block.ids).collect())
     }
 
     /// The block, as one that begins with what the teacher is given.
@@ -73,7 +86,12 @@ impl Written {
 
     /// FLOPs of writing a row of `tokens` tokens.
     pub(super) fn flops(&self, tokens: usize) -> f64 {
-        self.drawer.flops(None, tokens, false)
+        self.drawer.teacher_flops(tokens)
+    }
+
+    /// What draws: it asks the same teacher.
+    pub(super) fn drawer(&self) -> &Drawer {
+        &self.drawer
     }
 }
 

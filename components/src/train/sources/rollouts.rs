@@ -111,9 +111,20 @@ impl RolloutSource {
         (self.params.rollouts / self.batch_size).max(1)
     }
 
-    /// Whether tokens' log-likelihoods under the teacher follow from drawing them.
-    fn teacher_is_known(&self) -> bool {
-        self.params.teacher_mix > 0.0 && self.params.sampling.is_plain()
+    /// Whether the teacher is asked for log-likelihoods: not where drawing tokens tells them.
+    fn asks(&self) -> bool {
+        let told = self.params.teacher_mix > 0.0 && self.params.sampling.is_plain();
+        self.params.teacher.is_some() && !told
+    }
+
+    /// FLOPs of a response of `tokens` tokens, its prompt included.
+    fn flops_of(&self, tokens: usize) -> f64 {
+        let asked = if self.asks() {
+            self.drawer.teacher_flops(tokens)
+        } else {
+            0.0
+        };
+        asked + self.drawer.student_flops(&self.config, tokens)
     }
 
     fn collect(&self, number: u64, model: &Decoder) -> Result<Collection> {
@@ -127,17 +138,18 @@ impl RolloutSource {
             return Ok(Collection { rows, flops: 0.0 });
         }
         let drawn = self.drawer.by_student(model, &prompts, samples, &self.draws)?;
-        let asks = self.params.teacher.is_some() && !self.teacher_is_known();
-        let flops = drawn.iter().map(|response| {
-            self.drawer
-                .flops(Some(&self.config), response.block.ids.len(), asks)
-        });
+        let flops = drawn
+            .iter()
+            .map(|response| self.flops_of(response.block.ids.len()));
         let flops = flops.sum();
         let (blocks, generated): (Vec<_>, Vec<_>) = drawn
             .into_iter()
             .map(|response| (response.block, response.generated))
             .unzip();
-        let asked = asks.then(|| self.drawer.ask_teacher(&blocks)).transpose()?;
+        let asked = self
+            .asks()
+            .then(|| self.drawer.ask_teacher(&blocks))
+            .transpose()?;
         let rows = blocks.into_iter().zip(generated).enumerate();
         let rows = rows.map(|(i, (block, generated))| {
             let (student, teacher_drawn) = match generated.alone {
@@ -220,9 +232,7 @@ impl BatchSource for RolloutSource {
     }
 
     fn flops_a_row(&self, width: usize) -> f64 {
-        let asks = self.params.teacher.is_some() && !self.teacher_is_known();
-        let drawn = self.drawer.flops(Some(&self.config), width + 1, asks);
-        self.params.on_policy * drawn / self.params.inner_epochs as f64
+        self.params.on_policy * self.flops_of(width + 1) / self.params.inner_epochs as f64
     }
 
     fn documents(&self, blocks: &[u64]) -> Vec<u64> {

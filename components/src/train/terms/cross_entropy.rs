@@ -39,6 +39,6 @@ impl Term for CrossEntropy {
             pass.weights_n(self.reduction),
             pass.products,
         );
-        Ok(TermLoss::named("cross_entropy", entropy.loss, self.weight))
+        Ok(TermLoss::named(pass, "cross_entropy", entropy.loss, self.weight))
     }
 }

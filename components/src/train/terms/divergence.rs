@@ -228,7 +228,7 @@ impl Term for FromTeacher {
         };
         let weights_n = pass.weights_n(self.reduction);
         let found = linear_divergence(student, teacher, self.divergence, self.temperature, weights_n);
-        Ok(TermLoss::named(self.kind.name(), found.loss, self.factor))
+        Ok(TermLoss::named(pass, self.kind.name(), found.loss, self.factor))
     }
 
     fn flops(&self, width: usize) -> f64 {

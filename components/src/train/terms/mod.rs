@@ -47,9 +47,10 @@ pub(crate) struct TermLoss {
 
 impl TermLoss {
     /// A loss that is noted by name, times a factor.
-    fn named(name: &'static str, loss: Tensor<1>, factor: f64) -> Self {
+    fn named(pass: &Pass, name: &'static str, loss: Tensor<1>, factor: f64) -> Self {
+        let note = pass.noted.then(|| (name, number(&loss)));
         Self {
-            notes: vec![(name, number(&loss))],
+            notes: note.into_iter().collect(),
             loss: if factor == 1.0 { loss } else { loss * factor },
         }
     }

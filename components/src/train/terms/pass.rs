@@ -23,6 +23,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) batch: &'a HostBatch,
     /// Weights of its tokens.
     pub(crate) weights: &'a Weights,
+    /// Whether terms note what their losses come to: not where there is only one.
+    pub(crate) noted: bool,
     /// Which of all positions the rows are; none: all.
     pub(crate) places_n: Option<Tensor<1, Int>>,
 }
