@@ -30,8 +30,11 @@ pub(super) enum Layout {
     Panels,
 }
 
-/// Rows whose sums are held in registers at once, where there are enough of them.
-const ROWS: usize = 8;
+/// Rows whose sums are held in registers at once with those of a tile's vectors, where there are enough registers.
+const MANY: usize = 8;
+
+/// The same where there are fewer.
+const FEW: usize = 2;
 
 /// Fills `values`, `[n, v]`, which are zeros.
 pub(super) fn multiply<W: Weight>(values: &mut [f32], product: Product<W>, layout: Layout) {
@@ -189,11 +192,14 @@ fn tiles<V: Vector, W: Weight>(
     let mut output = outputs.start;
     while output < outputs.end {
         let left = outputs.end - output;
-        if V::MANY && left >= VECTORS * LANES {
-            tile::<V, VECTORS, W>(target, product, weights, inputs, output);
+        if left >= VECTORS * LANES && V::MANY {
+            tile::<V, MANY, VECTORS, W>(target, product, weights, inputs, output);
+            output += VECTORS * LANES;
+        } else if left >= VECTORS * LANES {
+            tile::<V, FEW, VECTORS, W>(target, product, weights, inputs, output);
             output += VECTORS * LANES;
         } else if left >= LANES {
-            tile::<V, 1, W>(target, product, weights, inputs, output);
+            tile::<V, 4, 1, W>(target, product, weights, inputs, output);
             output += LANES;
         } else {
             narrow::<V, W>(target, product, weights, inputs, output..outputs.end);
@@ -202,9 +208,9 @@ fn tiles<V: Vector, W: Weight>(
     }
 }
 
-/// Adds a part's products to `C` vectors of every row's outputs.
+/// Adds a part's products to `C` vectors of every row's outputs, `R` rows at a time.
 #[inline(always)]
-fn tile<V: Vector, const C: usize, W: Weight>(
+fn tile<V: Vector, const R: usize, const C: usize, W: Weight>(
     target: Shared,
     product: Product<W>,
     weights: Lying<W>,
@@ -212,11 +218,11 @@ fn tile<V: Vector, const C: usize, W: Weight>(
     output: usize,
 ) {
     let mut row = 0;
-    while V::MANY && row + ROWS <= product.n {
-        rows::<V, ROWS, C, W>(target, product, weights, inputs, output, row);
-        row += ROWS;
+    while row + R <= product.n {
+        rows::<V, R, C, W>(target, product, weights, inputs, output, row);
+        row += R;
     }
-    while row + 4 <= product.n {
+    while R > 4 && row + 4 <= product.n {
         rows::<V, 4, C, W>(target, product, weights, inputs, output, row);
         row += 4;
     }
@@ -245,29 +251,45 @@ fn rows<V: Vector, const R: usize, const C: usize, W: Weight>(
     let last = inputs.len() - 1;
     let x = &x[inputs.start * n + row..][..last * n + R];
     let tile = &weights[inputs.start * stride + output - first..][..last * stride + C * LANES];
-    // The tile after this one lies beside it; panels are read in order, which the processor foresees.
-    let ahead = if row == 0 && stride > panels::WIDTH {
-        C * LANES
+    // The tile after this one is asked for while this one is multiplied. Beside it lies its neighbour; in panels it lies
+    // behind it, and the first rows share it out.
+    let (ahead, step, vectors) = if stride > panels::WIDTH {
+        let vectors = if row == 0 { C } else { 0 };
+        (C * LANES, stride, vectors)
     } else {
-        0
+        let vectors = usize::from(row / R < C);
+        (inputs.len() * (stride + row / R * LANES), LANES, vectors)
     };
+    let ahead = tile.as_ptr().wrapping_add(ahead);
     let mut sums = [[V::splat(0.0); C]; R];
     // SAFETY: `x` holds the rows' values of an input at every `n`, `tile` its weights at every `v`; the target is `[n, v]`,
     // and these outputs are this task's own.
     unsafe {
         for i in 0..=last {
-            let weights = tile.as_ptr().add(i * stride);
-            if ahead > 0 {
-                prefetch(weights.wrapping_add(ahead), C * LANES);
-            }
-            let mut vectors = [V::splat(0.0); C];
-            for c in 0..C {
-                vectors[c] = W::load::<V>(weights.add(c * LANES));
-            }
-            for r in 0..R {
-                let x = V::splat(*x.as_ptr().add(i * n + r));
+            prefetch(ahead.wrapping_add(i * step), vectors * LANES);
+            let (x, weights) = (x.as_ptr().add(i * n), tile.as_ptr().add(i * stride));
+            // Whichever are fewer stay in registers beside the sums.
+            if R < C {
+                let mut values = [V::splat(0.0); R];
+                for r in 0..R {
+                    values[r] = V::splat(*x.add(r));
+                }
                 for c in 0..C {
-                    sums[r][c] = sums[r][c].add_product(x, vectors[c]);
+                    let vector = W::load::<V>(weights.add(c * LANES));
+                    for r in 0..R {
+                        sums[r][c] = sums[r][c].add_product(values[r], vector);
+                    }
+                }
+            } else {
+                let mut vectors = [V::splat(0.0); C];
+                for c in 0..C {
+                    vectors[c] = W::load::<V>(weights.add(c * LANES));
+                }
+                for r in 0..R {
+                    let value = V::splat(*x.add(r));
+                    for c in 0..C {
+                        sums[r][c] = sums[r][c].add_product(value, vectors[c]);
+                    }
                 }
             }
         }

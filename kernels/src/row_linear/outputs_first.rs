@@ -10,12 +10,6 @@ use crate::matrix::Shared;
 use crate::simd::{LANES, Vector, prefetch, with_vectors};
 use crate::weights::Weight;
 
-/// Rows and outputs whose sums are held in registers at once, where there are enough of them.
-const MANY: usize = 4;
-
-/// The same where there are fewer.
-const FEW: usize = 2;
-
 /// Fills `values`, `[n, v]`.
 pub(super) fn multiply<W: Weight>(values: &mut [f32], product: Product<W>) {
     let (v, target) = (product.v, Shared::new(values));
@@ -28,29 +22,28 @@ pub(super) fn multiply<W: Weight>(values: &mut [f32], product: Product<W>) {
 with_vectors! {
     /// The outputs `(first, count)` of every row.
     fn tile<V, W: Weight>(target: Shared, product: Product<W>, outputs: (usize, usize)) {
+        // As many sums as registers hold.
         if V::MANY {
-            tile_by::<V, MANY, W>(target, product, outputs);
+            tile_by::<V, 4, 4, W>(target, product, outputs);
         } else {
-            tile_by::<V, FEW, W>(target, product, outputs);
+            tile_by::<V, 2, 3, W>(target, product, outputs);
         }
     }
 }
 
-/// The outputs `(first, count)` of every row, `S` outputs and rows at a time.
+/// The outputs `(first, count)` of every row, `R` rows and `O` outputs at a time.
 #[inline(always)]
-fn tile_by<V: Vector, const S: usize, W: Weight>(
+fn tile_by<V: Vector, const R: usize, const O: usize, W: Weight>(
     target: Shared,
     product: Product<W>,
     (first, count): (usize, usize),
 ) {
-    let Product { k, w, .. } = product;
-    for output in (first..first + count).step_by(S) {
-        if output + S <= first + count {
-            prefetch(w.as_ptr().wrapping_add((output + S) * k), S * k);
-            some::<V, S, S, W>(target, product, output);
+    for output in (first..first + count).step_by(O) {
+        if output + O <= first + count {
+            some::<V, R, O, W>(target, product, output);
         } else {
             for output in output..first + count {
-                some::<V, S, 1, W>(target, product, output);
+                some::<V, R, 1, W>(target, product, output);
             }
         }
     }
@@ -63,14 +56,19 @@ fn some<V: Vector, const R: usize, const O: usize, W: Weight>(
     product: Product<W>,
     output: usize,
 ) {
+    let Product { n, k, w, .. } = product;
+    // The next outputs' weights are asked for meanwhile, every row's share by itself.
+    let ahead = w.as_ptr().wrapping_add((output + O) * k);
     let mut row = 0;
-    while row + R <= product.n {
-        rows::<V, R, O, W>(target, product, row, output);
-        row += R;
-    }
-    while row < product.n {
-        rows::<V, 1, O, W>(target, product, row, output);
-        row += 1;
+    while row < n {
+        let taken = if row + R <= n { R } else { 1 };
+        prefetch(ahead.wrapping_add(O * k * row / n), (O * k * taken).div_ceil(n));
+        if taken == R {
+            rows::<V, R, O, W>(target, product, row, output);
+        } else {
+            rows::<V, 1, O, W>(target, product, row, output);
+        }
+        row += taken;
     }
 }
 
@@ -118,14 +116,16 @@ pub(crate) fn dots<V: Vector, const R: usize, const O: usize, W: Weight>(
     // SAFETY: every slice holds `k` values; the rests are as wide as a vector.
     unsafe {
         for start in (0..whole).step_by(LANES) {
-            let mut values = [V::splat(0.0); R];
-            for r in 0..R {
-                values[r] = V::load(x[r].as_ptr().add(start));
-            }
-            for o in 0..O {
-                let w = W::load::<V>(w[o].as_ptr().add(start));
+            for part in 0..V::PARTS {
+                let mut values = [V::splat(0.0); R];
                 for r in 0..R {
-                    sums[r][o] = sums[r][o].add_product(values[r], w);
+                    values[r] = V::load(x[r].as_ptr().add(start));
+                }
+                for o in 0..O {
+                    let w = W::load::<V>(w[o].as_ptr().add(start));
+                    for r in 0..R {
+                        sums[r][o] = sums[r][o].add_part(part, values[r], w);
+                    }
                 }
             }
         }

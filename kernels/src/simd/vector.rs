@@ -11,8 +11,12 @@ use super::{LANES, sum_lanes};
 
 /// Sixteen floats, in whatever registers the level has. Methods may only run where the level does.
 pub(crate) trait Vector: Copy {
-    /// Whether there are registers for 24 sums; else only for four.
+    /// Whether there are registers for 24 sums; else only for six.
     const MANY: bool = false;
+
+    /// Registers of a vector that are worth taking one after the other: operands of one part then need no register while
+    /// another is added.
+    const PARTS: usize = 1;
 
     fn splat(value: f32) -> Self;
 
@@ -30,6 +34,12 @@ pub(crate) trait Vector: Copy {
 
     /// `self + x · y`, fused as in [`super::multiply_add`].
     fn add_product(self, x: Self, y: Self) -> Self;
+
+    /// [`add_product`](Self::add_product) for the lanes of one of [`PARTS`](Self::PARTS); the others stay.
+    #[inline(always)]
+    fn add_part(self, _part: usize, x: Self, y: Self) -> Self {
+        self.add_product(x, y)
+    }
 
     fn add(self, x: Self) -> Self;
 
@@ -222,6 +232,8 @@ pub(crate) mod x86 {
     pub(crate) struct Avx2(__m256, __m256);
 
     impl Vector for Avx2 {
+        const PARTS: usize = 2;
+
         #[inline(always)]
         fn splat(value: f32) -> Self {
             let half = unsafe { _mm256_set1_ps(value) };
@@ -260,6 +272,14 @@ pub(crate) mod x86 {
                     _mm256_fmadd_ps(x.0, y.0, self.0),
                     _mm256_fmadd_ps(x.1, y.1, self.1),
                 )
+            }
+        }
+
+        #[inline(always)]
+        fn add_part(self, part: usize, x: Self, y: Self) -> Self {
+            match part {
+                0 => Self(unsafe { _mm256_fmadd_ps(x.0, y.0, self.0) }, self.1),
+                _ => Self(self.0, unsafe { _mm256_fmadd_ps(x.1, y.1, self.1) }),
             }
         }
 
