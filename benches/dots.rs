@@ -93,7 +93,8 @@ fn main() {
         let apart = exact
             .iter()
             .zip(&near)
-            .map(|(exact, near)| (exact - near).abs() / exact.abs());
+            .map(|(exact, near)| (exact - near).abs() / exact.abs())
+            .inspect(|apart| assert!(apart.is_finite(), "a training that does not diverge"));
         println!(
             "  differences are off by {:.1e} at most",
             apart.fold(0.0, f64::max)

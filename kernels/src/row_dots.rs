@@ -17,9 +17,10 @@ const PART: usize = 1024;
 /// `Σ_m x_bm · y_bm` for every row, outside the graph.
 ///
 /// # Shapes
-/// `x_bm` and `y_bm`: `[b, m]`; the result is `[b]`.
+/// `x_bm`: `[b, m]`, `y_bm`: the same, or `[1, m]` for all rows; the result is `[b]`.
 pub fn row_dots(x_bm: Tensor<2>, y_bm: Tensor<2>) -> Tensor<1> {
-    assert_eq!(x_bm.dims(), y_bm.dims(), "as many elements in both");
+    let ([b, m], of_y) = (x_bm.dims(), y_bm.dims());
+    assert!(of_y == [b, m] || of_y == [1, m], "as many elements in both");
     let (x_bm, y_bm) = (x_bm.without_autodiff(), y_bm.without_autodiff());
     if !flex::is_fused(&x_bm) || !flex::is_fused(&y_bm) {
         return (x_bm * y_bm).sum_dim(1).squeeze_dim(1);
@@ -35,6 +36,7 @@ pub(crate) fn flex_row_dots(x: &FlexTensor, y: &FlexTensor) -> FlexTensor {
     let (x, y) = (x.to_contiguous(), y.to_contiguous());
     let (xs, ys) = (x.storage::<f32>(), y.storage::<f32>());
     let [b, m] = flex::dims(&x);
+    let shared = flex::dims(&y) != [b, m];
     let tasks = m.div_ceil(CHUNK).max(1);
     let sums: Vec<f64> = (0..b * tasks)
         .into_par_iter()
@@ -42,7 +44,8 @@ pub(crate) fn flex_row_dots(x: &FlexTensor, y: &FlexTensor) -> FlexTensor {
             let start = task % tasks * CHUNK;
             let end = (start + CHUNK).min(m);
             let row = task / tasks * m;
-            sum(&xs[row + start..row + end], &ys[row + start..row + end])
+            let of_y = if shared { 0 } else { row };
+            sum(&xs[row + start..row + end], &ys[of_y + start..of_y + end])
         })
         .collect();
     let rows = sums.chunks_exact(tasks);
@@ -65,6 +68,16 @@ mod tests {
     use super::*;
     use crate::testing::{assert_close, host, on_threads, tensor, values};
     use burn::tensor::DType;
+
+    #[test]
+    fn one_row_may_stand_for_all() {
+        for dtype in [DType::F32, DType::F64] {
+            let x = tensor(&values(1, 3 * 40, 1.0), [3, 40], dtype, false);
+            let y = tensor(&values(2, 40, 1.0), [1, 40], dtype, false);
+            let each = row_dots(x.clone(), y.clone().repeat_dim(0, 3));
+            assert_eq!(host(row_dots(x, y)), host(each));
+        }
+    }
 
     #[test]
     fn rows_equal_those_of_f64_on_any_number_of_threads() {

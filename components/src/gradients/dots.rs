@@ -4,8 +4,8 @@
 //! pass gives all of them. Every operation with parameters is linear in them (`model::probe`), so what is needed beside the
 //! gradients of values is one more product a matrix, and no gradient of any parameter.
 
-use super::{Vector, host};
-use crate::model::{Decoder, Probe, token_nll};
+use super::{Vector, host, own};
+use crate::model::{Decoder, Probe, Seen, token_nll};
 use crate::tokens::Batch;
 use burn::tensor::{Int, Tensor, TensorCreationOptions, TensorData};
 use lyceum_kernels::{
@@ -51,8 +51,24 @@ pub fn per_example_dot(model: &Decoder, direction: &Vector, batch: &Batch, weigh
 }
 
 /// [`per_example_dot`], and then the gradient of `Σ_n factor_n · ℓ_n` for factors that may depend on it, from the same
-/// forward and backward pass: the products with inputs are not formed again, only the output head's logits are.
+/// forward and backward pass. Where every example's own gradient [can be held](holds_own_gradients), both follow from those, and
+/// nothing is formed but what a step of training forms. Elsewhere there is one more product a matrix, and the output head's
+/// logits are formed again.
 pub fn per_example_dot_and_gradient(
+    model: &Decoder,
+    direction: &Vector,
+    batch: &Batch,
+    weights: &[f32],
+    factors: impl FnOnce(&PerExample) -> Vec<f64>,
+) -> (PerExample, Vector) {
+    if own::holds_own_gradients(batch.rows, direction.len()) {
+        return own::dot_and_gradient(model, direction, batch, weights, factors);
+    }
+    along_and_gradient(model, direction, batch, weights, factors)
+}
+
+/// [`per_example_dot_and_gradient`] without examples' own gradients.
+pub(super) fn along_and_gradient(
     model: &Decoder,
     direction: &Vector,
     batch: &Batch,
@@ -81,16 +97,8 @@ struct Watched {
 impl Watched {
     fn pass(model: &Decoder, direction: &Vector, batch: &Batch, weights: &[f32]) -> Self {
         let (rows, width) = (batch.rows, batch.width);
-        assert_eq!(weights.len(), rows * width, "one weight for each token");
         let probe = Probe::new(rows, direction.clone());
-        let model = model.watched(&probe);
-        let device = model.device();
-        let inputs_bt = TensorData::new(batch.inputs.clone(), [rows, width]);
-        let labels_n = TensorData::new(batch.labels.clone(), [rows * width]);
-        let labels_n = Tensor::<1, Int>::from_data(labels_n, &device);
-        let hidden_btd = model.hidden(Tensor::from_data(inputs_bt, &device));
-        let d = hidden_btd.dims()[2];
-        let hidden_nd = hidden_btd.reshape([rows * width, d]);
+        let (model, hidden_nd, labels_n) = forward(model, &probe, batch, weights);
         let head = linear_cross_entropy_along(
             Projection {
                 hidden_nd: hidden_nd.clone(),
@@ -107,11 +115,10 @@ impl Watched {
             .take()
             .into_iter()
             .map(|tap| {
-                let gradient = tap.leaf.grad_remove(&mut gradients);
-                [
-                    tap.along_bm,
-                    gradient.expect("the loss depends on every operation"),
-                ]
+                let Seen::Along(along_bm) = tap.seen else {
+                    unreachable!("the probe wants no inputs");
+                };
+                [along_bm, tap.leaf.grad_remove(&mut gradients).expect(DEPENDS)]
             })
             .collect();
         let dots = operations
@@ -140,16 +147,8 @@ impl Watched {
 
     /// The gradient of the examples' losses times factors. `leaves` stood in the parameters' place.
     fn gradient(&self, leaves: &Vector, factors: &[f64], weights: &[f32]) -> Vector {
-        let factors_b1 = like(&self.hidden_nd, factors.to_vec()).unsqueeze_dim::<2>(1);
-        let nothing = || like(&self.hidden_nd, vec![0.0_f64]);
-        let sum = self.operations.iter().cloned().map(|[along_bm, gradient_bm]| {
-            with_gradient(nothing(), along_bm, gradient_bm * factors_b1.clone())
-        });
-        let sum = sum
-            .reduce(|sum, more| sum + more)
-            .expect("a decoder has parameters");
-        let mut gradient = leaves.left(&sum);
-
+        let factors_b = like(&self.hidden_nd, factors.to_vec());
+        let mut gradient = of_operations(leaves, &self.operations, factors_b);
         let width = weights.len() / factors.len();
         let weights = weights.iter().enumerate();
         let weights: Vec<f64> = weights
@@ -180,15 +179,51 @@ impl Watched {
     }
 }
 
+/// What holds for every operation with parameters.
+pub(super) const DEPENDS: &str = "the loss depends on every operation";
+
+/// A watched forward pass of a model outside any graph: the model, its hidden states, and the labels.
+pub(super) fn forward(
+    model: &Decoder,
+    probe: &Probe,
+    batch: &Batch,
+    weights: &[f32],
+) -> (Decoder, Tensor<2>, Tensor<1, Int>) {
+    let (rows, width) = (batch.rows, batch.width);
+    assert_eq!(weights.len(), rows * width, "one weight for each token");
+    let model = model.watched(probe);
+    let device = model.device();
+    let inputs_bt = TensorData::new(batch.inputs.clone(), [rows, width]);
+    let labels_n = TensorData::new(batch.labels.clone(), [rows * width]);
+    let hidden_btd = model.hidden(Tensor::from_data(inputs_bt, &device));
+    let d = hidden_btd.dims()[2];
+    let labels_n = Tensor::from_data(labels_n, &device);
+    (model, hidden_btd.reshape([rows * width, d]), labels_n)
+}
+
+/// The gradient of watched operations' parameters, every example's times a factor. `leaves` stood in the parameters' place.
+pub(super) fn of_operations(leaves: &Vector, operations: &[[Tensor<2>; 2]], factors_b: Tensor<1>) -> Vector {
+    let factors_b1 = factors_b.unsqueeze_dim::<2>(1);
+    let nothing = || like(&factors_b1, vec![0.0_f64]);
+    let sum = operations
+        .iter()
+        .cloned()
+        .map(|[along_bm, gradient_bm]| with_gradient(nothing(), along_bm, gradient_bm * factors_b1.clone()));
+    let sum = sum
+        .reduce(|sum, more| sum + more)
+        .expect("a decoder has parameters");
+    leaves.left(&sum)
+}
+
 /// Numbers as a tensor of the type of `x`, where it lies, outside any graph.
-fn like<T: burn::tensor::Element>(x: &Tensor<2>, values: Vec<T>) -> Tensor<1> {
+pub(super) fn like<T: burn::tensor::Element>(x: &Tensor<2>, values: Vec<T>) -> Tensor<1> {
     let count = values.len();
     let options = TensorCreationOptions::new(x.device().without_autodiff()).with_dtype(x.dtype());
     Tensor::from_data(TensorData::new(values, [count]), options)
 }
 
 /// The weighted sums of rows of `width`.
-fn weighted(values: &[f64], weights: &[f32], width: usize) -> Vec<f64> {
+pub(super) fn weighted(values: &[f64], weights: &[f32], width: usize) -> Vec<f64> {
     let rows = values.chunks(width.max(1)).zip(weights.chunks(width.max(1)));
     let sum = |(values, weights): (&[f64], &[f32])| {
         let products = values.iter().zip(weights);

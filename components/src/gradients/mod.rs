@@ -6,12 +6,14 @@
 
 mod differences;
 mod dots;
+mod own;
 #[cfg(test)]
 mod tests;
 mod vector;
 
 pub use differences::{Displacement, difference_dots, forward_difference_dots};
 pub use dots::{PerExample, example_losses, mean_weights, per_example_dot, per_example_dot_and_gradient};
+pub use own::holds_own_gradients;
 pub use vector::Vector;
 
 use burn::tensor::Tensor;

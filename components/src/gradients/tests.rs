@@ -153,20 +153,23 @@ fn the_weighted_gradient_is_that_of_a_pass_of_its_own() {
             let model = model(family.clone(), precision);
             let direction = drawn(&model, "direction");
             let alone = per_example_dot(&model, &direction, &batch, &weights);
-            let (found, weighted) =
-                per_example_dot_and_gradient(&model, &direction, &batch, &weights, |found| {
-                    assert_eq!(*found, alone);
-                    factors.to_vec()
-                });
-            assert_eq!(found, alone);
             let all: Vec<f64> = weights
                 .iter()
                 .enumerate()
                 .map(|(i, weight)| f64::from(*weight) * factors[i / batch.width])
                 .collect();
             let expected = gradient(&model, &batch, &all);
-            let apart = weighted.plus(-1.0, &expected).norm();
-            assert!(apart <= tolerance * expected.norm(), "{family}: {apart}");
+            let given = |_: &PerExample| factors.to_vec();
+            assert!(holds_own_gradients(batch.rows, direction.len()));
+            let held = per_example_dot_and_gradient(&model, &direction, &batch, &weights, given);
+            let along = dots::along_and_gradient(&model, &direction, &batch, &weights, given);
+            assert_eq!(along.0, alone);
+            for (found, weighted) in [held, along] {
+                assert_near(&format!("{family}"), &found.dots, &alone.dots, 10.0 * tolerance);
+                assert_near("losses", &found.losses, &alone.losses, tolerance);
+                let apart = weighted.plus(-1.0, &expected).norm();
+                assert!(apart <= tolerance * expected.norm(), "{family}: {apart}");
+            }
         }
     }
 }

@@ -143,7 +143,8 @@ impl Vector {
         }
     }
 
-    fn at(&self, id: ParamId) -> &Tensor<1> {
+    /// The part of one parameter, flat.
+    pub(super) fn at(&self, id: ParamId) -> &Tensor<1> {
         let part = self.parts.iter().find(|(part, _)| *part == id);
         &part.expect("a vector of the module").1
     }

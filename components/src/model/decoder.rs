@@ -102,11 +102,16 @@ impl Settings {
                 linear(x_nd, w, self.orientation, bias, self.products)
             }
         };
-        let along = self.probe.as_ref().map(|probe| {
-            let bias = bias.map(|bias| probe.along(bias));
-            form(x_nd.clone().without_autodiff(), probe.along(w), bias)
-        });
-        self.tapped(form(x_nd, w.val(), bias.map(Param::val)), along)
+        let value = |x_nd| form(x_nd, w.val(), bias.map(Param::val));
+        match &self.probe {
+            None => value(x_nd),
+            Some(probe) if probe.wants_inputs() => probe.tap_product(value(x_nd.clone()), x_nd, w, bias),
+            Some(probe) => {
+                let along = bias.map(|bias| probe.along(bias));
+                let along = form(x_nd.clone().without_autodiff(), probe.along(w), along);
+                probe.tap(value(x_nd), along)
+            }
+        }
     }
 
     /// A norm: of the mean and variance where it has a shift, else of the root mean square.

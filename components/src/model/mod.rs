@@ -34,7 +34,7 @@ pub use info::Info;
 pub use init::Init;
 pub use load::Load;
 pub use nll::token_nll;
-pub(crate) use probe::Probe;
+pub(crate) use probe::{Probe, Seen};
 pub use rotary::Rotary;
 pub use spec::ModelSpec;
 pub use stored::{INDEX as WEIGHTS_INDEX, LONGEST_INDEX as LONGEST_WEIGHTS_INDEX, SINGLE as WEIGHTS, shards};

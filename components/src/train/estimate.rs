@@ -56,7 +56,7 @@ pub(crate) fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
     let optim = &params.optim;
     let width = data.width();
     let step_tokens = width * (optim.batch_size * optim.accumulate) as f64;
-    let own = 3.0 * student.forward * (1.0 + params.weighing_share());
+    let own = 3.0 * student.forward * (1.0 + params.weighing_share(student.parameters));
     let step_flops = (own + beside(params, sizes, &student, width)) * step_tokens;
     let matched = budget::expected(params, sizes);
     let flops = match &optim.budget {
@@ -69,14 +69,14 @@ pub(crate) fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
         budget => budget.flops.unwrap_or_else(|| matched.left().max(0.0)),
     };
     let teachers = teachers(params).map(|teacher| sizes.of(teacher).parameters * ELEMENT);
-    let teachers: f64 = teachers.sum();
+    let held: f64 = teachers.sum::<f64>() + ELEMENT * params.weighing_holds(student.parameters);
     let memory = |recompute| match &student.config {
         Some(config) => {
             let tokens = width * optim.batch_size as f64;
-            teachers + peak_memory(config, tokens, optim.accumulate, recompute)
+            held + peak_memory(config, tokens, optim.accumulate, recompute)
         }
         // Weights, gradients and two moments; what lies between layers follows from a shape that is not known yet.
-        None => teachers + 4.0 * ELEMENT * student.parameters,
+        None => held + 4.0 * ELEMENT * student.parameters,
     };
     let recomputed = |recompute| {
         let share = |config| recomputed_share(config, width as usize, recompute);

@@ -6,6 +6,7 @@ use super::sources::SourceParams;
 use super::terms::TermParams;
 use crate::Ref;
 use crate::component::Problem;
+use crate::gradients::holds_own_gradients;
 use crate::lineage::Charge;
 use crate::model::ModelSpec;
 use crate::reference;
@@ -342,12 +343,31 @@ impl LmParams {
         self.optim.accumulate == 1 && self.objective == default_objective()
     }
 
+    /// Whether weighing and training are one pass.
+    fn shares_pass(&self, reweight: &Reweight) -> bool {
+        self.is_plain() && reweight.contribution == Contribution::PerExampleDot
+    }
+
+    /// Whether weighing forms the blocks' own gradients by so many parameters.
+    fn holds_own_gradients(&self, reweight: &Reweight, parameters: f64) -> bool {
+        self.shares_pass(reweight) && holds_own_gradients(self.optim.batch_size, parameters as usize)
+    }
+
+    /// Numbers that weighing holds: the target's gradient, and maybe that of every block.
+    pub(super) fn weighing_holds(&self, parameters: f64) -> f64 {
+        self.reweight.as_ref().map_or(0.0, |reweight| {
+            let own = self.holds_own_gradients(reweight, parameters);
+            parameters * (1.0 + if own { self.optim.batch_size as f64 } else { 0.0 })
+        })
+    }
+
     /// What weighing takes, as a share of what the step itself takes.
-    pub(super) fn weighing_share(&self) -> f64 {
+    pub(super) fn weighing_share(&self, parameters: f64) -> f64 {
         let Some(reweight) = &self.reweight else {
             return 0.0;
         };
         let of_step = match reweight.contribution {
+            Contribution::PerExampleDot if self.holds_own_gradients(reweight, parameters) => 0.0,
             Contribution::PerExampleDot if self.is_plain() => 1.0 / 3.0,
             Contribution::PerExampleDot => 1.0,
             Contribution::Difference => 2.0 / 3.0,
@@ -370,8 +390,7 @@ impl LmParams {
                 hint: Some("leave one of them out".into()),
             });
         }
-        let shared = self.is_plain() && reweight.contribution == Contribution::PerExampleDot;
-        if reweight.match_norm && !shared {
+        if reweight.match_norm && !self.shares_pass(reweight) {
             problems.push(Problem {
                 field: "reweight.match_norm".into(),
                 code: "bad_value",

@@ -127,14 +127,15 @@ impl Rehearsal {
     }
 
     /// One step of training in which examples count by how well their gradients agree with a direction: the parts above zero,
-    /// so that they add up to the number of examples. Gives the loss without them.
+    /// so that they add up to the number of examples, or all alike where none is. Gives the loss without them.
     pub fn reweigh(&mut self, direction: &Vector) -> f64 {
         let model = self.model.take().expect("it is put back below");
         let (batch, weights) = (&self.pass.batch, self.weights());
         let factors = |found: &PerExample| {
             let positive: Vec<f64> = found.dots.iter().map(|dot| dot.max(0.0)).collect();
             let mean = positive.iter().sum::<f64>() / positive.len() as f64;
-            positive.iter().map(|dot| dot / mean).collect()
+            let factor = |dot: &f64| if mean > 0.0 { dot / mean } else { 1.0 };
+            positive.iter().map(factor).collect()
         };
         let (found, gradient) =
             per_example_dot_and_gradient(&model, direction, &batch.batch, &weights, factors);

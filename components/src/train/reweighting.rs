@@ -7,8 +7,8 @@ use super::start::check_data;
 use super::weighting::{Taken, Weighed, Weighting, item_weights};
 use crate::flops::{forward_flops, training_flops};
 use crate::gradients::{
-    Displacement, PerExample, Vector, difference_dots, example_losses, mean_weights, per_example_dot,
-    per_example_dot_and_gradient,
+    Displacement, PerExample, Vector, difference_dots, example_losses, holds_own_gradients, mean_weights,
+    per_example_dot, per_example_dot_and_gradient,
 };
 use crate::model::{Decoder, ModelConfig};
 use crate::reweight::{Contribution, Doubt, Precondition, Reweight, gradient};
@@ -172,8 +172,11 @@ impl Reweighting {
     fn flops_of_row(&self, width: usize) -> f64 {
         let forward = forward_flops(&self.config, width);
         match self.params.contribution {
-            // One more product for each matrix.
-            Contribution::PerExampleDot if self.plain => forward,
+            Contribution::PerExampleDot if self.plain => {
+                // Nothing but what a step forms, or one more product for each matrix.
+                let held = holds_own_gradients(self.batch_size, self.config.parameters());
+                if held { 0.0 } else { forward }
+            }
             Contribution::PerExampleDot => 3.0 * forward,
             Contribution::Difference => 2.0 * forward,
         }
