@@ -40,6 +40,11 @@ pub trait Component {
         Vec::new()
     }
 
+    /// Mistakes that show only in what references name: `kind` says what an artifact is, by its reference.
+    fn check_inputs(_params: &Self::Params, _kind: &dyn Fn(&str) -> Option<Kind>) -> Vec<Problem> {
+        Vec::new()
+    }
+
     /// What running would cost, and how large the outputs would be, as far as can be told beforehand.
     fn estimate(_params: &Self::Params, _sizes: &Sizes) -> Estimate {
         Estimate::default()
@@ -214,6 +219,8 @@ pub struct Descriptor {
     pub outputs: fn(&Value) -> Result<Vec<Output>, serde_json::Error>,
     /// See [`Component::check`].
     pub check: fn(&Value) -> Result<Vec<Problem>, serde_json::Error>,
+    /// See [`Component::check_inputs`].
+    pub check_inputs: fn(&Value, &dyn Fn(&str) -> Option<Kind>) -> Result<Vec<Problem>, serde_json::Error>,
     /// See [`Component::estimate`].
     pub estimate: fn(&Value, &Sizes) -> Result<Estimate, serde_json::Error>,
     /// See [`Component::run`].
@@ -242,6 +249,7 @@ impl Descriptor {
             resolve: |params| serde_json::to_value(parse::<C>(params)?),
             outputs: |params| Ok(C::outputs(&parse::<C>(params)?)),
             check: |params| Ok(C::check(&parse::<C>(params)?)),
+            check_inputs: |params, kind| Ok(C::check_inputs(&parse::<C>(params)?, kind)),
             estimate: |params, sizes| Ok(C::estimate(&parse::<C>(params)?, sizes)),
             run: |params, context| C::run(parse_or_tell::<C>(params)?, context),
             merge: |params, parts, context| C::merge(parse_or_tell::<C>(params)?, parts, context),

@@ -143,7 +143,7 @@ impl Artifact {
         Err(Error::data(
             "wrong_kind",
             format!(
-                "`{}` is a {}; expected {}",
+                "`{}` is of kind {}; expected {}",
                 self.label,
                 self.header.kind.name(),
                 wanted.join(" or ")

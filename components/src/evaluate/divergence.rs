@@ -9,9 +9,8 @@ use crate::reference::{self, Ref, Refs};
 use crate::score::{batch_size, check_model};
 use crate::table::ratio;
 use crate::tokens::{Block, Blocks, Example, check_block};
-use crate::train::VocabularyPolicy;
+use crate::train::{DivergenceKind, VocabularyPolicy};
 use crate::{Artifact, Context, Error, Kind, Result};
-use lyceum_kernels::Divergence as Kernel;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -35,7 +34,7 @@ pub struct Params {
     /// The texts that both read. Of blocks that begin with a prompt only the answers count. A selection's weights play no
     /// part.
     pub data: Ref<reference::Blocks>,
-    /// Which divergences.
+    /// Which divergences; `jsd` with β = ½, the skewed ones with a share of 0.1.
     #[serde(default = "kinds")]
     #[schemars(length(min = 1))]
     pub kinds: Vec<DivergenceKind>,
@@ -53,54 +52,22 @@ pub struct Params {
     pub batch_size: usize,
 }
 
-/// How far the model's distribution q is from the teacher's p.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DivergenceKind {
-    /// KL(p‖q): large where the model has no probability for what the teacher may write.
-    ForwardKl,
-    /// KL(q‖p): large where the model may write what the teacher would not.
-    ReverseKl,
-    /// ½ KL(p‖m) + ½ KL(q‖m) with m = (p + q) / 2: at most ln 2.
-    Jsd,
-    /// ½ Σ|p − q|: at most 1.
-    Tv,
-}
-
-impl DivergenceKind {
-    /// As tables call it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ForwardKl => "forward_kl",
-            Self::ReverseKl => "reverse_kl",
-            Self::Jsd => "jsd",
-            Self::Tv => "tv",
-        }
-    }
-
-    fn kernel(self) -> Kernel {
-        match self {
-            Self::ForwardKl => Kernel::ForwardKl,
-            Self::ReverseKl => Kernel::ReverseKl,
-            Self::Jsd => Kernel::JensenShannon { beta: 0.5 },
-            Self::Tv => Kernel::TotalVariation,
-        }
-    }
-
-    /// A plot's title and axes.
-    fn axes(self) -> Axes<'static> {
-        let (title, y) = match self {
-            Self::ForwardKl => ("Forward KL to the teacher", "nats"),
-            Self::ReverseKl => ("Reverse KL to the teacher", "nats"),
-            Self::Jsd => ("Jensen-Shannon divergence from the teacher", "nats"),
-            Self::Tv => ("Total variation from the teacher", "probability"),
-        };
-        Axes {
-            title,
-            x: "position in the answer (tokens)",
-            y,
-            logarithmic: false,
-        }
+/// A plot's title and axes.
+fn axes(kind: DivergenceKind) -> Axes<'static> {
+    let (title, y) = match kind {
+        DivergenceKind::SoftCe => ("Cross-entropy with the teacher", "nats"),
+        DivergenceKind::ForwardKl => ("Forward KL to the teacher", "nats"),
+        DivergenceKind::ReverseKl => ("Reverse KL to the teacher", "nats"),
+        DivergenceKind::Jsd => ("Jensen-Shannon divergence from the teacher", "nats"),
+        DivergenceKind::SkewForwardKl => ("Skewed forward KL to the teacher", "nats"),
+        DivergenceKind::SkewReverseKl => ("Skewed reverse KL to the teacher", "nats"),
+        DivergenceKind::Tv => ("Total variation from the teacher", "probability"),
+    };
+    Axes {
+        title,
+        x: "position in the answer (tokens)",
+        y,
+        logarithmic: false,
     }
 }
 
@@ -265,7 +232,7 @@ impl Work<'_> {
     fn run(&self, label: &str) -> Result<Sums> {
         let Context { device, services, .. } = self.context;
         let (kinds, positions) = (&self.params.kinds, &self.params.positions);
-        let kernels: Vec<Kernel> = kinds.iter().map(|kind| kind.kernel()).collect();
+        let kernels: Vec<_> = kinds.iter().map(|kind| kind.of(None, None)).collect();
         let pad = self.blocks.details().eos_id;
         let bar = services.bar(label, self.blocks.len(), "blocks");
         let mut sums = Sums {
@@ -361,7 +328,7 @@ impl Sums {
             let point = |(place, sum): (usize, &Sum)| (place as f64 + 1.0, sum.value / sum.tokens);
             let along = self.along[number].iter().enumerate();
             let points: Vec<(f64, f64)> = along.filter(|(_, sum)| sum.tokens > 0.0).map(point).collect();
-            table.curve(kind.axes(), label, &points);
+            table.curve(axes(*kind), label, &points);
         }
     }
 

@@ -12,7 +12,7 @@ mod tasks;
 
 pub use auc::auc;
 pub use calibration::Calibration;
-pub use divergence::{Divergence, DivergenceKind};
+pub use divergence::Divergence;
 pub use exposure_bias::ExposureBias;
 pub use generation::{Generation, Metric};
 pub use lm_loss::LmLoss;

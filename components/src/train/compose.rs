@@ -119,7 +119,8 @@ impl Lessons {
     /// FLOPs that go with a block of the data, of `width` tokens, besides the model's own passes over it.
     fn flops_beside(&self, width: usize) -> f64 {
         let asked = |lesson: &Lesson, width: usize| -> f64 {
-            lesson.terms.iter().map(|term| term.flops(width)).sum()
+            let passes = lesson.source.passes_a_row();
+            lesson.terms.iter().map(|term| term.flops(width, passes)).sum()
         };
         let data = &self.all[0];
         let first = data.source.flops_a_row(width) + data.weighting.flops_a_row(width) + asked(data, width);

@@ -37,6 +37,10 @@ optim = { lr = 1e-3, batch_size = 16, budget = { tokens = 100_000 } }
         params.problems()
     }
 
+    fn check_inputs(params: &LmParams, kind: &dyn Fn(&str) -> Option<Kind>) -> Vec<Problem> {
+        params.input_problems(kind)
+    }
+
     fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
         super::estimate(params, sizes)
     }

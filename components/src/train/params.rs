@@ -4,13 +4,13 @@ use super::recompute::Recompute;
 use super::schedule::ScheduleKind;
 use super::sources::SourceParams;
 use super::terms::TermParams;
-use crate::Ref;
 use crate::component::Problem;
 use crate::gradients::holds_own_gradients;
 use crate::lineage::Charge;
 use crate::model::ModelSpec;
 use crate::reference;
 use crate::reweight::{Contribution, Reweight};
+use crate::{Kind, Ref};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -265,6 +265,18 @@ pub struct EarlyStopping {
 }
 
 impl LmParams {
+    /// What is wrong with caches among the teachers.
+    pub(crate) fn input_problems(&self, kind: &dyn Fn(&str) -> Option<Kind>) -> Vec<Problem> {
+        let fixed_text = self.source.is_none();
+        let terms = self.objective.iter().enumerate();
+        let divergences = terms.filter_map(|(i, term)| Some((i, term.as_divergence()?)));
+        let cached =
+            divergences.filter(|(_, (_, term))| kind(term.teacher.as_str()) == Some(Kind::TeacherCache));
+        cached
+            .flat_map(|(i, (kind, term))| term.cache_problems(kind, &format!("objective.{i}"), fixed_text))
+            .collect()
+    }
+
     /// What the schema cannot say.
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let mut problems = match &self.model {

@@ -69,6 +69,7 @@ impl Rehearsal {
                     pairs: false,
                     flops: 0.0,
                     known: Known::Nothing,
+                    set: None,
                     batch,
                 }),
                 terms: Arc::new(vec![CrossEntropy::alone()]),

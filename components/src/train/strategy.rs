@@ -275,8 +275,9 @@ impl StepStrategy {
     /// What a pass takes: making its batch, the model's own passes, and what terms ask of others.
     fn flops(&self, lesson: &Lesson, batch: &HostBatch) -> f64 {
         let lengths = batch.batch.mask.chunks(batch.batch.width).map(row_length);
+        let passes = lesson.source.passes_a_row();
         let of_row = |length| {
-            let others = lesson.terms.iter().map(|term| term.flops(length));
+            let others = lesson.terms.iter().map(|term| term.flops(length, passes));
             training_flops(&self.composition.config, length) + others.sum::<f64>()
         };
         batch.flops + lengths.map(of_row).sum::<f64>()

@@ -1,18 +1,19 @@
 //! Models that teach: frozen, and asked about the batch the student learns from.
 
+use super::sources::{Collection, OfSet};
 use super::terms::{DivergenceKind, DivergenceTerm, Pass};
-use crate::distill::{CachedTeacher, cache_problems};
-use crate::flops::forward_flops;
+use crate::distill::CachedTeacher;
+use crate::flops::{forward_flops, layers_flops};
 use crate::model::{self, Decoder, ModelConfig, ModelDetails};
 use crate::reference::{self, Ref};
 use crate::tokens::Blocks;
 use crate::{Artifact, Context, Error, Kind, Result};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Int, Tensor, TensorData};
 use lyceum_kernels::Projection;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What to do about a teacher whose vocabulary has another size than the student's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -31,6 +32,18 @@ pub enum VocabularyPolicy {
 pub(crate) struct TeacherModel {
     decoder: Decoder,
     config: ModelConfig,
+    /// What it made of the set of responses that is learnt from now.
+    read: Mutex<Option<Read>>,
+}
+
+/// A set of responses as a teacher has read it: `d` floats for every token that is predicted.
+#[derive(Debug)]
+struct Read {
+    set: Arc<Collection>,
+    /// Final hidden states at the positions that predict a response, row after row, `[n, d]`.
+    hidden_nd: Tensor<2>,
+    /// By row of the set: where its hidden states begin, and its first position that predicts.
+    rows: Vec<(usize, usize)>,
 }
 
 impl TeacherModel {
@@ -84,34 +97,88 @@ impl TeacherModel {
         Ok(Self {
             decoder: loaded.decoder,
             config: loaded.config,
+            read: Mutex::default(),
         })
     }
 
     /// What the student and this teacher make of a pass's rows, over the tokens that both have.
     pub(crate) fn beside(&self, pass: &Pass) -> (Projection, Projection) {
         let vocabulary = self.config.vocab_size.min(pass.head_vd.dims()[0]);
-        let asked = self.ask(pass.inputs_bt.clone());
+        let hidden_nd = match &pass.batch.set {
+            Some(set) if pass.places_n.is_some() => self.of_set(set, pass),
+            _ => {
+                let hidden_btd = self.decoder.hidden(pass.inputs_bt.clone());
+                let [b, t, d] = hidden_btd.dims();
+                pass.rows_of(hidden_btd.reshape([b * t, d]))
+            }
+        };
         let teacher = Projection {
-            hidden_nd: pass.rows_of(asked.hidden_nd),
-            ..asked
+            hidden_nd,
+            head_vd: self.decoder.head(),
+            bias_v: self.decoder.head_bias(),
         };
         (cut(pass.projection(), vocabulary), cut(teacher, vocabulary))
     }
 
-    /// What it makes of inputs `[b, t]`: hidden states `[b·t, d]` and its head.
-    fn ask(&self, inputs_bt: Tensor<2, Int>) -> Projection {
-        let hidden_btd = self.decoder.hidden(inputs_bt);
-        let [b, t, d] = hidden_btd.dims();
-        Projection {
-            hidden_nd: hidden_btd.reshape([b * t, d]),
-            head_vd: self.decoder.head(),
-            bias_v: self.decoder.head_bias(),
+    /// Hidden states at a pass's rows, which belong to a set that several passes learn from: it is read once, whatever part of
+    /// it comes first, so that a training that was stopped goes on with the same numbers.
+    fn of_set(&self, set: &OfSet, pass: &Pass) -> Tensor<2> {
+        let mut held = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = held.take().filter(|read| Arc::ptr_eq(&read.set, &set.all));
+        let read = held.insert(known.unwrap_or_else(|| self.read(&set.all, pass)));
+        let width = pass.batch.batch.width;
+        let at = |place: usize| {
+            let (begin, first) = read.rows[set.chosen[place / width] as usize];
+            (begin + place % width - first) as i64
+        };
+        let rows: Vec<i64> = pass.places().into_iter().map(at).collect();
+        let count = rows.len();
+        let rows_n = Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), &read.hidden_nd.device());
+        read.hidden_nd.clone().select(0, rows_n)
+    }
+
+    /// Reads a set, as many rows at a time as a pass has, the shortest first.
+    fn read(&self, set: &Arc<Collection>, pass: &Pass) -> Read {
+        let texts: Vec<(&[u32], usize)> = set.texts().collect();
+        let mut order: Vec<usize> = (0..texts.len()).collect();
+        order.sort_by_key(|&row| texts[row].0.len());
+        let device = pass.inputs_bt.device();
+        let (mut parts, mut rows, mut begin) = (Vec::new(), vec![(0, 0); texts.len()], 0);
+        for chunk in order.chunks(pass.batch.batch.rows) {
+            let width = chunk
+                .iter()
+                .map(|&row| texts[row].0.len() - 1)
+                .max()
+                .unwrap_or_default();
+            let (mut inputs, mut places) = (vec![0_i64; chunk.len() * width], Vec::new());
+            for (i, &row) in chunk.iter().enumerate() {
+                let (ids, prompt) = texts[row];
+                let (last, first) = (ids.len() - 1, prompt.max(1) - 1);
+                let inputs = inputs[i * width..].iter_mut().zip(&ids[..last]);
+                inputs.for_each(|(input, id)| *input = i64::from(*id));
+                places.extend((first..last).map(|t| (i * width + t) as i64));
+                rows[row] = (begin, first);
+                begin += last - first;
+            }
+            let inputs_bt =
+                Tensor::<2, Int>::from_data(TensorData::new(inputs, [chunk.len(), width]), &device);
+            let count = places.len();
+            let places_n = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device);
+            let hidden_btd = self.decoder.hidden(inputs_bt);
+            let [b, t, d] = hidden_btd.dims();
+            parts.push(hidden_btd.reshape([b * t, d]).select(0, places_n));
+        }
+        Read {
+            set: set.clone(),
+            hidden_nd: Tensor::cat(parts, 0),
+            rows,
         }
     }
 
-    /// FLOPs of asking about a row of `width` inputs.
-    pub(crate) fn flops(&self, width: usize) -> f64 {
-        forward_flops(&self.config, width)
+    /// FLOPs of asking about a row of `width` inputs in one of so many passes that share what the layers make of it.
+    pub(crate) fn flops(&self, width: usize, passes: f64) -> f64 {
+        let layers = layers_flops(&self.config, width);
+        layers / passes + forward_flops(&self.config, width) - layers
     }
 }
 
@@ -180,12 +247,8 @@ impl<'a> Teachers<'a> {
                 .model(&term.teacher.widened(), term.vocab_policy, blocks)
                 .map(Oracle::Model);
         }
-        let named = Some((kind.name(), term.divergence(kind)));
-        let fixed = self.fixed_text || term.data.is_some();
-        if let Some(problem) = cache_problems("teacher", term.tail, named, fixed)
-            .into_iter()
-            .next()
-        {
+        // What `check_inputs` says where it is known beforehand what is named.
+        if let Some(problem) = term.cache_problems(kind, "", self.fixed_text).into_iter().next() {
             return Err(Error::data(problem.code, problem.message).hint(problem.hint.unwrap_or_default()));
         }
         CachedTeacher::open(&artifact, blocks, term.temperature, term.tail)

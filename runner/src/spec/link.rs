@@ -142,6 +142,19 @@ impl Resolver<'_> {
                 *place = Value::from(texts);
             }
         }
+        if let Some(params) = &params {
+            let kind = |text: &str| {
+                let reference = all.iter().find(|reference| reference.text == text)?;
+                let target = drafts.iter().find(|draft| draft.id == reference.step)?;
+                let output = target
+                    .outputs
+                    .iter()
+                    .find(|output| output.name == reference.output)?;
+                Some(output.kind)
+            };
+            let found = (written.component.check_inputs)(params, &kind).unwrap_or_default();
+            self.tell(written, &draft.item, found);
+        }
         let seed = match written.component.seeding {
             Seeding::None => None,
             Seeding::Fixed => Some(written.seed.unwrap_or(0)),
@@ -397,10 +410,10 @@ impl Resolver<'_> {
             };
             if !kinds.iter().any(|kind| kind == output.kind.name()) {
                 let message = format!(
-                    "`{}` is a {}, not a {}",
+                    "`{}` is of kind {}; expected {}",
                     field.text,
                     output.kind.name(),
-                    kinds.join(" or a ")
+                    kinds.join(" or ")
                 );
                 let fitting = drafts.iter().flat_map(|draft| {
                     let fits = |output: &&Output| kinds.iter().any(|kind| kind == output.kind.name());

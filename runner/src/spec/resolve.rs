@@ -12,6 +12,7 @@ use super::resolved::Resolved;
 use super::schema_check::{self, Place};
 use super::steps::{self, Written};
 use super::suggest;
+use lyceum_components::component::Problem;
 use lyceum_components::{Descriptor, Output, Precision};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -296,7 +297,13 @@ impl Resolver<'_> {
     }
 
     fn component_check(&mut self, written: &Written<'_>, item: &Item, params: &Value) {
-        for problem in (written.component.check)(params).unwrap_or_default() {
+        let found = (written.component.check)(params).unwrap_or_default();
+        self.tell(written, item, found);
+    }
+
+    /// Puts a component's complaints where they belong.
+    pub(super) fn tell(&mut self, written: &Written<'_>, item: &Item, found: Vec<Problem>) {
+        for problem in found {
             let pointer = format!("/{}", problem.field.replace('.', "/"));
             let origin = std::iter::successors(Some(pointer.as_str()), |p| {
                 p.rsplit_once('/').map(|(parent, _)| parent)

@@ -4,6 +4,7 @@ mod dpkd_enum;
 mod dpkd_sequence;
 mod dpkd_token;
 mod enumerable;
+mod first_step;
 mod fixture;
 mod kd;
 mod sampled;

@@ -220,6 +220,13 @@ macro_rules! distiller {
                 found.into_iter().chain(($more)(params)).collect()
             }
 
+            fn check_inputs(
+                params: &$params,
+                kind: &dyn Fn(&str) -> Option<crate::Kind>,
+            ) -> Vec<crate::component::Problem> {
+                super::common::renamed(params.composition().input_problems(kind), $names)
+            }
+
             fn estimate(params: &$params, sizes: &crate::Sizes) -> crate::Estimate {
                 crate::train::estimate(&params.composition(), sizes)
             }

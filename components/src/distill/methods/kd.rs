@@ -58,7 +58,10 @@ optim = { lr = 5e-4, batch_size = 16, budget = { steps = 200 } }
         #[schemars(range(min = 0.0, max = 1.0))]
         pub kd_ratio: f64,
     }
-    names &[("objective.0", "divergence"), ("objective.1", "divergence")], also |_: &_| Vec::new()
+    names &[
+        ("objective.0.teacher", "teacher"), ("objective.1.teacher", "teacher"),
+        ("objective.0", "divergence"), ("objective.1", "divergence"),
+    ], also |_: &_| Vec::new()
 }
 
 impl WordKdParams {

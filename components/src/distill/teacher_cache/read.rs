@@ -22,17 +22,15 @@ pub enum Tail {
 
 /// What is wrong with a cache in the place of a teacher that can be asked: `sparse_divergence`, with a divergence that looks
 /// at all the student's probability and a tail that is left out; `cache_needs_fixed_text`, where `text` is drawn in training.
-/// `field` is the path of the cache's table, `kind` the divergence as the user wrote it, if there is one.
+/// `field` is the path of the term's table; a divergence comes with its name as the user wrote it.
 pub fn cache_problems(
     field: &str,
     tail: Tail,
-    divergence: Option<(&str, Divergence)>,
+    (kind, divergence): (&str, Divergence),
     fixed_text: bool,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if let Some((kind, _)) =
-        divergence.filter(|(_, divergence)| tail == Tail::Renormalise && !divergence.is_forward())
-    {
+    if tail == Tail::Renormalise && !divergence.is_forward() {
         problems.push(Problem {
             field: format!("{field}.tail"),
             code: "sparse_divergence",
@@ -44,11 +42,11 @@ pub fn cache_problems(
     }
     if !fixed_text {
         problems.push(Problem {
-            field: field.to_owned(),
+            field: format!("{field}.teacher"),
             code: "cache_needs_fixed_text",
             message: "a teacher cache knows the texts it was made of; here texts are drawn in training"
                 .into(),
-            hint: Some("leave `cache` out, so that the teacher itself is asked".into()),
+            hint: Some("name the teacher itself, so that it is asked".into()),
         });
     }
     problems

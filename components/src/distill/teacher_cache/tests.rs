@@ -325,11 +325,11 @@ fn a_cache_that_does_not_fit_is_refused() {
 #[test]
 fn what_a_cache_cannot_do_is_told_beforehand() {
     let codes = |tail, divergence, fixed| -> Vec<&str> {
-        let problems = cache_problems("teacher.cache", tail, divergence, fixed);
+        let problems = cache_problems("objective.0", tail, divergence, fixed);
         problems.iter().map(|problem| problem.code).collect()
     };
-    let jsd = Some(("jsd", Divergence::JensenShannon { beta: 0.5 }));
-    let forward = Some(("forward_kl", Divergence::ForwardKl));
+    let jsd = ("jsd", Divergence::JensenShannon { beta: 0.5 });
+    let forward = ("forward_kl", Divergence::ForwardKl);
     assert_eq!(codes(Tail::Renormalise, jsd, true), ["sparse_divergence"]);
     assert!(codes(Tail::Bucket, jsd, true).is_empty());
     assert!(codes(Tail::Renormalise, forward, true).is_empty());

@@ -12,12 +12,13 @@ pub(crate) use packed::PackedTokens;
 pub use params::{Chosen, Drawing, Preferences, Responses, Rollouts, SourceParams};
 pub(crate) use preferences::{PreferenceSource, PreferredBatch};
 pub(crate) use responses::ResponseSource;
-pub(crate) use rollouts::{DrawnBatch, DrawnRow, RolloutSource};
+pub(crate) use rollouts::{Collection, DrawnBatch, DrawnRow, RolloutSource};
 
 use crate::Result;
 use crate::artifact::TokensDetails;
 use crate::model::Decoder;
 use crate::tokens::{Batch, Block, Blocks, collate, longest};
+use std::sync::Arc;
 
 /// A batch on the host, with where it came from.
 #[derive(Debug, Clone)]
@@ -34,6 +35,17 @@ pub(crate) struct HostBatch {
     pub(crate) flops: f64,
     /// What is known of the rows besides.
     pub(crate) known: Known,
+    /// The rows among those that several passes learn from, if there is such a set.
+    pub(crate) set: Option<OfSet>,
+}
+
+/// Rows of a set that several passes learn from.
+#[derive(Debug, Clone)]
+pub(crate) struct OfSet {
+    /// All rows of the set; the same allocation as long as it is the same set.
+    pub(crate) all: Arc<Collection>,
+    /// Which of them the batch has.
+    pub(crate) chosen: Vec<u32>,
 }
 
 /// What a source knows of a batch's rows besides their tokens.
@@ -69,6 +81,7 @@ impl HostBatch {
             pairs: true,
             flops: 0.0,
             known: Known::Nothing,
+            set: None,
         })
     }
 }
@@ -82,6 +95,11 @@ pub(crate) trait BatchSource: Send + Sync {
     /// A checkpoint stands before pass `pass`: earlier ones will not be asked for again.
     fn committed(&self, _pass: u64) -> Result<()> {
         Ok(())
+    }
+
+    /// Passes that learn from a row before another is made, if what was asked about it is kept.
+    fn passes_a_row(&self) -> f64 {
+        1.0
     }
 
     /// FLOPs of making a row of about `width` inputs, on average.

@@ -3,7 +3,7 @@
 use super::collections::Collections;
 use super::drawing::{Drawer, demand_prompts};
 use super::params::Rollouts;
-use super::{BatchSource, HostBatch, Known, PackedTokens};
+use super::{BatchSource, HostBatch, Known, OfSet, PackedTokens};
 use crate::model::{Decoder, ModelConfig};
 use crate::random::Stream;
 use crate::tokens::{Block, Blocks, longest};
@@ -38,7 +38,7 @@ pub(crate) struct DrawnRow {
 
 /// Rows learnt from together: what the model wrote, or the data as it is.
 #[derive(Debug, Serialize, Deserialize)]
-struct Collection {
+pub(crate) struct Collection {
     rows: Vec<Kept>,
     /// FLOPs of drawing them.
     flops: f64,
@@ -176,6 +176,15 @@ impl RolloutSource {
     }
 }
 
+impl Collection {
+    /// Ids of every row, and how many of them are its prompt's.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = (&[u32], usize)> {
+        self.rows
+            .iter()
+            .map(|row| (row.ids.as_slice(), row.prompt as usize))
+    }
+}
+
 impl Kept {
     fn of(block: Block, drawn: Option<DrawnRow>) -> Self {
         Self {
@@ -210,6 +219,10 @@ impl BatchSource for RolloutSource {
         let chosen = &order[first..(first + self.batch_size as usize).min(order.len())];
         let kept: Vec<&Kept> = chosen.iter().map(|&i| &collection.rows[i as usize]).collect();
         let rows: Vec<Block> = kept.iter().map(|row| row.block()).collect();
+        let set = (self.params.inner_epochs > 1).then(|| OfSet {
+            all: collection.clone(),
+            chosen: chosen.to_vec(),
+        });
         let width = longest(&rows);
         let drawn: Option<Vec<DrawnRow>> = kept.iter().map(|row| row.drawn.clone()).collect();
         let known = drawn.map(|rows| {
@@ -221,6 +234,7 @@ impl BatchSource for RolloutSource {
         });
         Ok(HostBatch {
             known: known.unwrap_or_default(),
+            set,
             // The first batch of a collection stands for what the collection took.
             flops: if place == 0 { collection.flops } else { 0.0 },
             ..HostBatch::of_rows(&rows, width, self.prompts.blocks().details().eos_id)?
@@ -229,6 +243,10 @@ impl BatchSource for RolloutSource {
 
     fn committed(&self, pass: u64) -> Result<()> {
         self.collections.forget_before(pass / self.passes())
+    }
+
+    fn passes_a_row(&self) -> f64 {
+        self.params.inner_epochs as f64
     }
 
     fn flops_a_row(&self, width: usize) -> f64 {

@@ -5,7 +5,7 @@ use super::params::{Reduction, factor};
 use super::{Pass, Term, TermLoss};
 use crate::Result;
 use crate::component::Problem;
-use crate::distill::Tail;
+use crate::distill::{Tail, cache_problems};
 use crate::reference::{self, Ref};
 use lyceum_kernels::{Divergence, Teacher, linear_divergence};
 use schemars::JsonSchema;
@@ -42,6 +42,22 @@ impl DivergenceKind {
             Self::SkewForwardKl => "skew_forward_kl",
             Self::SkewReverseKl => "skew_reverse_kl",
             Self::Tv => "tv",
+        }
+    }
+
+    /// The kernels' name for it, with `beta` and `skew` where it has them: ½ and 0.1 where left out.
+    pub(crate) fn of(self, beta: Option<f64>, skew: Option<f64>) -> Divergence {
+        let skew = skew.unwrap_or(0.1);
+        match self {
+            Self::SoftCe => Divergence::SoftCrossEntropy,
+            Self::ForwardKl => Divergence::ForwardKl,
+            Self::ReverseKl => Divergence::ReverseKl,
+            Self::Jsd => Divergence::JensenShannon {
+                beta: beta.unwrap_or(0.5),
+            },
+            Self::SkewForwardKl => Divergence::SkewForwardKl { skew },
+            Self::SkewReverseKl => Divergence::SkewReverseKl { skew },
+            Self::Tv => Divergence::TotalVariation,
         }
     }
 }
@@ -157,19 +173,15 @@ impl DivergenceTerm {
     }
 
     /// The kernels' name for it.
-    pub(crate) fn divergence(&self, kind: DivergenceKind) -> Divergence {
-        let skew = self.skew.unwrap_or(0.1);
-        match kind {
-            DivergenceKind::SoftCe => Divergence::SoftCrossEntropy,
-            DivergenceKind::ForwardKl => Divergence::ForwardKl,
-            DivergenceKind::ReverseKl => Divergence::ReverseKl,
-            DivergenceKind::Jsd => Divergence::JensenShannon {
-                beta: self.beta.unwrap_or(0.5),
-            },
-            DivergenceKind::SkewForwardKl => Divergence::SkewForwardKl { skew },
-            DivergenceKind::SkewReverseKl => Divergence::SkewReverseKl { skew },
-            DivergenceKind::Tv => Divergence::TotalVariation,
-        }
+    fn divergence(&self, kind: DivergenceKind) -> Divergence {
+        kind.of(self.beta, self.skew)
+    }
+
+    /// What is wrong with it if its teacher is a cache; `field` is its path, and `fixed_text` says whether the training's own
+    /// text is known before it.
+    pub(crate) fn cache_problems(&self, kind: DivergenceKind, field: &str, fixed_text: bool) -> Vec<Problem> {
+        let named = (kind.name(), self.divergence(kind));
+        cache_problems(field, self.tail, named, fixed_text || self.data.is_some())
     }
 
     /// The term.
@@ -231,9 +243,9 @@ impl Term for FromTeacher {
         Ok(TermLoss::named(pass, self.kind.name(), found.loss, self.factor))
     }
 
-    fn flops(&self, width: usize) -> f64 {
+    fn flops(&self, width: usize, passes: f64) -> f64 {
         match &self.oracle {
-            Oracle::Model(teacher) => teacher.flops(width),
+            Oracle::Model(teacher) => teacher.flops(width, passes),
             Oracle::Cache(_) => 0.0,
         }
     }

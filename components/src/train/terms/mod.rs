@@ -31,8 +31,8 @@ pub(crate) trait Term: Send + Sync + Debug {
         false
     }
 
-    /// FLOPs of a row of `width` inputs besides the model's own passes.
-    fn flops(&self, _width: usize) -> f64 {
+    /// FLOPs of a row of `width` inputs besides the model's own passes, if so many passes share what is kept of it.
+    fn flops(&self, _width: usize, _passes: f64) -> f64 {
         0.0
     }
 }

@@ -142,9 +142,9 @@ impl Term for Policy {
         })
     }
 
-    fn flops(&self, width: usize) -> f64 {
+    fn flops(&self, width: usize, passes: f64) -> f64 {
         if self.single_step {
-            self.teacher.flops(width)
+            self.teacher.flops(width, passes)
         } else {
             0.0
         }

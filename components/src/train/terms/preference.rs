@@ -104,8 +104,8 @@ impl Term for OfTokens {
         self.rule.legacy_trim
     }
 
-    fn flops(&self, width: usize) -> f64 {
-        self.teacher.flops(width)
+    fn flops(&self, width: usize, passes: f64) -> f64 {
+        self.teacher.flops(width, passes)
     }
 }
 
