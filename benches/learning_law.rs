@@ -83,7 +83,7 @@ fn compare() {
     let this = std::env::current_exe().expect("this program");
     let python = std::env::var("PYTHON").ok();
     let peer = concat!(env!("CARGO_MANIFEST_DIR"), "/../benches/peers/learning_law.py");
-    let (mut rates, mut ratios) = ([const { Vec::new() }; 3], Vec::new());
+    let (mut rates, mut ratios) = ([Vec::new(), Vec::new(), Vec::new()], Vec::new());
     for _ in 0..number("ROUNDS", 3) {
         let ours = |kind: &str| run(Command::new(&this).args(["row", kind]));
         let ((wide, area), (narrow, narrow_area)) = (ours("f64"), ours("f32"));

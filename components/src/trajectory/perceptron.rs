@@ -85,7 +85,7 @@ fn all<T: Send, R: Send>(tasks: Vec<T>, work: impl Fn(T) -> R + Send + Sync) -> 
 }
 
 /// The sum of the tasks' vectors, in f64.
-fn sum<'a, N: Number>(vectors: impl Iterator<Item = &'a Vec<N>>, sum: &mut [N]) {
+fn sum<N: Number>(vectors: impl Iterator<Item = Vec<N>>, sum: &mut [N]) {
     let mut wide = vec![0.0; sum.len()];
     for vector in vectors {
         for (sum, x) in wide.iter_mut().zip(vector) {
@@ -131,8 +131,9 @@ impl<N: Number + RowElement> Perceptron<N> {
             let loss = N::logistic_loss(rows, theta, &mut vector);
             (loss, vector)
         });
-        sum(parts.iter().map(|(_, vector)| vector), gradient);
-        parts.iter().map(|(loss, _)| loss).sum()
+        let loss = parts.iter().map(|(loss, _)| loss).sum();
+        sum(parts.into_iter().map(|(_, vector)| vector), gradient);
+        loss
     }
 
     /// (p_n − y_n) ⟨v, z_n⟩ of the first training examples in `products`, and Σ_n weight_n p_n (1 − p_n) ⟨v, z_n⟩ z_n over them:
@@ -152,7 +153,7 @@ impl<N: Number + RowElement> Perceptron<N> {
             N::logistic_products(rows.first(products.len()), theta, v, products, &mut vector);
             vector
         });
-        sum(parts.iter(), curvature);
+        sum(parts.into_iter(), curvature);
     }
 }
 

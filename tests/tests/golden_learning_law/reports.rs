@@ -4,7 +4,7 @@ use lyceum_components::policy::{LawReport, acceleration};
 use lyceum_tests::Node;
 
 /// Compares a report with the figures of a fixture; `tolerance` is relative to what they are made of.
-pub fn report_agrees(report: &LawReport, stats: &Node, width: usize, tolerance: f64) {
+pub(crate) fn report_agrees(report: &LawReport, stats: &Node, width: usize, tolerance: f64) {
     let close = |name: &str, ours: f64, tolerance: f64| {
         let theirs: f64 = stats.get(name).read();
         assert!(
@@ -80,7 +80,7 @@ pub fn report_agrees(report: &LawReport, stats: &Node, width: usize, tolerance: 
     }
 }
 
-pub fn accelerations_agree(stats: &Node, base: &LawReport, report: &LawReport) {
+pub(crate) fn accelerations_agree(stats: &Node, base: &LawReport, report: &LawReport) {
     for (name, base, curve) in [
         ("acceleration_test", &base.test, &report.test),
         ("acceleration_dev", &base.target, &report.target),
