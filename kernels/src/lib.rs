@@ -72,7 +72,7 @@ pub use rms_norm::rms_norm;
 pub use rope::{Pairing, rope, rope_heads};
 pub use row_dots::row_dots;
 pub use row_linear::{Orientation, row_linear};
-pub use row_pass::RowElement;
+pub use row_pass::{LabelledRows, RowElement, RowWeights};
 pub use simd::instructions;
 pub use squared_norm::squared_norm;
 pub use swiglu::swiglu;

@@ -1,135 +1,360 @@
-//! Products with the rows of a small matrix that is gone through many times: what training a perceptron consists of. The
-//! caller takes some rows at a time, so that they are still in the cache when they are added up.
+//! Passes over the rows of a small matrix that is gone through many times: what training a perceptron consists of. Rows are taken
+//! a few at a time, so that they are still in the first cache when they are added up.
 
-use crate::simd::vectorised;
+// Helpers must be inlined into the function compiled for an instruction set, or they are compiled for the baseline.
+#![allow(clippy::inline_always)]
 
-/// Partial sums of a product, so that no addition waits for the one before it.
-const LANES: usize = 32;
+mod lanes;
+#[cfg(test)]
+mod tests;
 
-/// f32 or f64.
-pub trait RowElement: Copy + Send + Sync + 'static {
-    /// `out_n[n] = ⟨x_n, v⟩` for rows of `v_d.len()` elements.
-    fn rows_times(x_nd: &[Self], v_d: &[Self], out_n: &mut [f64]);
+use crate::exp::{exp, logistic};
+use lanes::{Lanes, Plain};
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{__m256, __m256d};
 
-    /// `sum_d += Σ_n weight_n · x_n` for rows of `sum_d.len()` elements.
-    fn add_rows(x_nd: &[Self], weight_n: &[Self], sum_d: &mut [Self]);
+/// Rows that stay in the first cache between their products and their sum.
+const ROWS: usize = 16;
+/// Registers of a sum over rows that are kept at once; as many products are under way at once.
+const SUMS: usize = 8;
+
+/// Inputs with a label and a weight each.
+#[derive(Debug, Clone, Copy)]
+pub struct LabelledRows<'a, T> {
+    /// `[n, d]`.
+    pub inputs: &'a [T],
+    /// 0 or 1, `[n]`.
+    pub labels: &'a [f64],
+    /// What each counts.
+    pub weights: RowWeights<'a, T>,
 }
 
+/// What each row counts.
+#[derive(Debug, Clone, Copy)]
+pub enum RowWeights<'a, T> {
+    /// All alike.
+    Equal(f64),
+    /// `[n]`.
+    Each(&'a [T]),
+}
+
+/// f32 or f64. Products and sums over rows are formed in it, what happens to single numbers between them in f64. Rows are taken
+/// in their order, those without weight left out, and nothing else decides about rounding.
+pub trait RowElement: Copy + Send + Sync + 'static {
+    /// `Σ_n w_n l_n` of the logistic loss `l_n = ln(1 + exp s_n) − y_n s_n`, `s_n = ⟨x_n, θ⟩`, and its gradient
+    /// `Σ_n w_n (σ(s_n) − y_n) x_n` added to `gradient_d`.
+    ///
+    /// # Panics
+    /// Where shapes do not fit together.
+    fn logistic_loss(rows: LabelledRows<Self>, theta_d: &[Self], gradient_d: &mut [Self]) -> f64;
+
+    /// `(σ(s_n) − y_n) ⟨x_n, v⟩` in `products_n`, the products of the losses' gradients with `v`, and the product of the weighted
+    /// loss's Hessian with it, `Σ_n w_n σ(s_n) (1 − σ(s_n)) ⟨x_n, v⟩ x_n`, added to `curvature_d`.
+    ///
+    /// # Panics
+    /// As above.
+    fn logistic_products(
+        rows: LabelledRows<Self>,
+        theta_d: &[Self],
+        v_d: &[Self],
+        products_n: &mut [f64],
+        curvature_d: &mut [Self],
+    );
+}
+
+/// `⟨x, v⟩` of `R` rows with each of `V` vectors.
+///
+/// # Safety
+/// All point to `d` numbers.
+#[inline(always)]
+unsafe fn dots<L: Lanes, const R: usize, const V: usize>(
+    x: [*const L::Element; R],
+    v: [*const L::Element; V],
+    d: usize,
+) -> [[f64; R]; V] {
+    let mut sums = [[L::splat(L::Element::default()); R]; V];
+    let mut i = 0;
+    while i + L::COUNT <= d {
+        // SAFETY: so many numbers are left.
+        let v = v.map(|v| unsafe { L::load(v.add(i)) });
+        for row in 0..R {
+            // SAFETY: as above.
+            let x = unsafe { L::load(x[row].add(i)) };
+            for vector in 0..V {
+                sums[vector][row] = sums[vector][row].add_product(x, v[vector]);
+            }
+        }
+        i += L::COUNT;
+    }
+    let mut dots = [[0.0; R]; V];
+    for (dots, sums) in dots.iter_mut().zip(&sums) {
+        for (dots, sums) in dots
+            .as_chunks_mut::<4>()
+            .0
+            .iter_mut()
+            .zip(sums.as_chunks::<4>().0)
+        {
+            *dots = L::sums(*sums);
+        }
+    }
+    for i in i..d {
+        for (dots, v) in dots.iter_mut().zip(v) {
+            for (dot, x) in dots.iter_mut().zip(x) {
+                // SAFETY: `i < d`.
+                *dot += unsafe { L::wide(*x.add(i)) * L::wide(*v.add(i)) };
+            }
+        }
+    }
+    dots
+}
+
+/// `sum_d += Σ weight · x` over the first `count` rows.
+///
+/// # Safety
+/// Those rows point to `sum_d.len()` numbers.
+#[inline(always)]
+unsafe fn add_rows<L: Lanes>(
+    x: &[*const L::Element; ROWS],
+    weights: &[L::Element; ROWS],
+    count: usize,
+    sum_d: &mut [L::Element],
+) {
+    let rows = || x.iter().zip(weights).take(count);
+    let (d, sum) = (sum_d.len(), sum_d.as_mut_ptr());
+    let mut i = 0;
+    // SAFETY of all blocks: so many numbers are left, of the sum and of every row.
+    while i + SUMS * L::COUNT <= d {
+        let mut sums: [L; SUMS] = std::array::from_fn(|k| unsafe { L::load(sum.add(i + k * L::COUNT)) });
+        for (x, weight) in rows() {
+            let weight = L::splat(*weight);
+            for (k, sum) in sums.iter_mut().enumerate() {
+                *sum = sum.add_product(weight, unsafe { L::load(x.add(i + k * L::COUNT)) });
+            }
+        }
+        for (k, sums) in sums.into_iter().enumerate() {
+            unsafe { sums.store(sum.add(i + k * L::COUNT)) };
+        }
+        i += SUMS * L::COUNT;
+    }
+    while i + L::COUNT <= d {
+        let mut sums = unsafe { L::load(sum.add(i)) };
+        for (x, weight) in rows() {
+            sums = sums.add_product(L::splat(*weight), unsafe { L::load(x.add(i)) });
+        }
+        unsafe { sums.store(sum.add(i)) };
+        i += L::COUNT;
+    }
+    for i in i..d {
+        let add = |sum, (x, weight): (&*const L::Element, &L::Element)| {
+            sum + L::wide(*weight) * unsafe { L::wide(*x.add(i)) }
+        };
+        sum_d[i] = L::of(rows().fold(L::wide(sum_d[i]), add));
+    }
+}
+
+impl<T: Copy> LabelledRows<'_, T> {
+    /// The first `count` rows.
+    ///
+    /// # Panics
+    /// Where there are fewer.
+    #[must_use]
+    pub fn first(self, count: usize) -> Self {
+        let width = self.inputs.len() / self.labels.len().max(1);
+        Self {
+            inputs: &self.inputs[..count * width],
+            labels: &self.labels[..count],
+            weights: match self.weights {
+                RowWeights::Equal(weight) => RowWeights::Equal(weight),
+                RowWeights::Each(weights) => RowWeights::Each(&weights[..count]),
+            },
+        }
+    }
+
+    /// # Panics
+    /// Where shapes do not fit together.
+    fn check(&self, d: usize) {
+        let n = self.labels.len();
+        assert_eq!(self.inputs.len(), n * d, "inputs are `[n, d]`");
+        if let RowWeights::Each(weights) = self.weights {
+            assert_eq!(weights.len(), n, "a weight a row");
+        }
+    }
+
+    /// Where row `n` is, of `d` numbers.
+    #[inline(always)]
+    fn row(&self, n: usize, d: usize) -> *const T {
+        self.inputs[n * d..(n + 1) * d].as_ptr()
+    }
+
+    #[inline(always)]
+    fn weight<L: Lanes<Element = T>>(&self, n: usize) -> f64 {
+        match self.weights {
+            RowWeights::Equal(weight) => weight,
+            RowWeights::Each(weights) => L::wide(weights[n]),
+        }
+    }
+
+    /// The next rows with a weight, from `next` on, their number at the end; `next` is moved behind them.
+    #[inline(always)]
+    fn used<L: Lanes<Element = T>>(&self, next: &mut usize) -> ([usize; ROWS], usize) {
+        let (mut used, mut count) = ([0; ROWS], 0);
+        while *next < self.labels.len() && count < ROWS {
+            // Written in any case, so that nothing branches.
+            used[count] = *next;
+            count += usize::from(self.weight::<L>(*next) != 0.0);
+            *next += 1;
+        }
+        (used, count)
+    }
+}
+
+#[inline(always)]
+fn loss<L: Lanes, const FMA: bool>(
+    rows: LabelledRows<L::Element>,
+    theta_d: &[L::Element],
+    gradient_d: &mut [L::Element],
+) -> f64 {
+    let d = theta_d.len();
+    rows.check(d);
+    assert_eq!(gradient_d.len(), d, "a gradient is as wide as a row");
+    let mut losses = [0.0; ROWS];
+    let mut next = 0;
+    loop {
+        let (mut used, count) = rows.used::<L>(&mut next);
+        if count == 0 {
+            return losses.iter().sum();
+        }
+        // What is taken along to fill the last rows has no weight.
+        let last = used[count - 1];
+        used[count..].fill(last);
+        let x = used.map(|n| rows.row(n, d));
+        let (mut s, mut y, mut w) = ([0.0; ROWS], [0.0; ROWS], [0.0; ROWS]);
+        for first in (0..count).step_by(SUMS) {
+            let x: [_; SUMS] = std::array::from_fn(|i| x[first + i]);
+            // SAFETY: rows of `d` numbers.
+            let [products] = unsafe { dots::<L, SUMS, 1>(x, [theta_d.as_ptr()], d) };
+            s[first..first + SUMS].copy_from_slice(&products);
+        }
+        for i in 0..count {
+            (y[i], w[i]) = (rows.labels[used[i]], rows.weight::<L>(used[i]));
+        }
+        let mut factors = [L::Element::default(); ROWS];
+        for i in 0..ROWS {
+            let (p, softplus) = logistic::<FMA>(s[i]);
+            losses[i] += w[i] * (softplus - y[i] * s[i]);
+            factors[i] = L::of(w[i] * (p - y[i]));
+        }
+        // SAFETY: as above.
+        unsafe { add_rows::<L>(&x, &factors, count, gradient_d) };
+    }
+}
+
+#[inline(always)]
+fn products<L: Lanes, const FMA: bool>(
+    rows: LabelledRows<L::Element>,
+    theta_d: &[L::Element],
+    v_d: &[L::Element],
+    products_n: &mut [f64],
+    curvature_d: &mut [L::Element],
+) {
+    const HALF: usize = SUMS / 2;
+    let (n, d) = (rows.labels.len(), theta_d.len());
+    rows.check(d);
+    assert_eq!(
+        (v_d.len(), curvature_d.len()),
+        (d, d),
+        "vectors are as wide as a row"
+    );
+    assert_eq!(products_n.len(), n, "a product a row");
+    for (first, products) in (0..).step_by(ROWS).zip(products_n.chunks_mut(ROWS)) {
+        let count = products.len();
+        let mut x: [_; ROWS] = std::array::from_fn(|i| rows.row((first + i).min(n - 1), d));
+        let (mut s, mut u, mut y, mut w) = ([0.0; ROWS], [0.0; ROWS], [0.0; ROWS], [0.0; ROWS]);
+        for first in (0..count).step_by(HALF) {
+            let x: [_; HALF] = std::array::from_fn(|i| x[first + i]);
+            // SAFETY: rows of `d` numbers.
+            let [by_theta, by_v] = unsafe { dots::<L, HALF, 2>(x, [theta_d.as_ptr(), v_d.as_ptr()], d) };
+            s[first..first + HALF].copy_from_slice(&by_theta);
+            u[first..first + HALF].copy_from_slice(&by_v);
+        }
+        for i in 0..count {
+            (y[i], w[i]) = (rows.labels[first + i], rows.weight::<L>(first + i));
+        }
+        let mut factors = [L::Element::default(); ROWS];
+        for i in 0..ROWS {
+            let e = exp::<FMA>(-s[i].abs());
+            let q = 1.0 / (1.0 + e);
+            let p = if s[i] >= 0.0 { q } else { e * q };
+            y[i] = (p - y[i]) * u[i];
+            factors[i] = L::of(w[i] * (p * (1.0 - p)) * u[i]);
+        }
+        products.copy_from_slice(&y[..count]);
+        let mut used = 0;
+        for i in 0..count {
+            (x[used], factors[used]) = (x[i], factors[i]);
+            used += usize::from(factors[i] != L::Element::default());
+        }
+        // SAFETY: as above.
+        unsafe { add_rows::<L>(&x, &factors, used, curvature_d) };
+    }
+}
+
+/// Both passes, compiled for the baseline and, with registers of 256 bits, for AVX2, which AVX-512 takes as well.
 macro_rules! element {
-    ($type:ident, $times:ident, $add:ident, $dot:ident, $multiply_add:ident) => {
-        #[allow(clippy::inline_always)] // Else it is compiled for the baseline.
-        #[inline(always)]
-        fn $multiply_add<const FMA: bool>(a: $type, b: $type, c: $type) -> $type {
-            if FMA { a.mul_add(b, c) } else { a * b + c }
-        }
-
-        #[allow(clippy::inline_always)] // As above.
-        #[inline(always)]
-        fn $dot<const FMA: bool>(a: &[$type], b: &[$type]) -> f64 {
-            let mut lanes: [$type; LANES] = [0.0; LANES];
-            let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-            for (a, b) in a.iter().zip(b) {
-                for i in 0..LANES {
-                    lanes[i] = $multiply_add::<FMA>(a[i], b[i], lanes[i]);
-                }
-            }
-            for (i, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
-                lanes[i] = $multiply_add::<FMA>(*a, *b, lanes[i]);
-            }
-            let mut half = LANES / 2;
-            while half > 0 {
-                for i in 0..half {
-                    lanes[i] += lanes[i + half];
-                }
-                half /= 2;
-            }
-            f64::from(lanes[0])
-        }
-
-        vectorised! {
-            fn $times<FMA>(x_nd: &[$type], v_d: &[$type], out_n: &mut [f64]) {
-                for (x_d, out) in x_nd.chunks_exact(v_d.len()).zip(out_n) {
-                    *out = $dot::<FMA>(x_d, v_d);
-                }
-            }
-        }
-
-        vectorised! {
-            fn $add<FMA>(x_nd: &[$type], weight_n: &[$type], sum_d: &mut [$type]) {
-                let d = sum_d.len();
-                // Four rows at a time, so that sums are read and written a quarter as often.
-                let (fours, rest) = weight_n.as_chunks::<4>();
-                let (x_fours, x_rest) = x_nd.split_at(fours.len() * 4 * d);
-                for (x_4d, w) in x_fours.chunks_exact(4 * d).zip(fours) {
-                    let (a, b) = x_4d.split_at(2 * d);
-                    let ((a, b), (c, e)) = (a.split_at(d), b.split_at(d));
-                    let rows = a.iter().zip(b).zip(c.iter().zip(e));
-                    for (sum, ((a, b), (c, e))) in sum_d.iter_mut().zip(rows) {
-                        let first = $multiply_add::<FMA>(w[0], *a, $multiply_add::<FMA>(w[1], *b, *sum));
-                        *sum = $multiply_add::<FMA>(w[2], *c, $multiply_add::<FMA>(w[3], *e, first));
-                    }
-                }
-                for (x_d, w) in x_rest.chunks_exact(d).zip(rest) {
-                    for (sum, x) in sum_d.iter_mut().zip(x_d) {
-                        *sum = $multiply_add::<FMA>(*w, *x, *sum);
-                    }
-                }
-            }
-        }
-
+    ($type:ident, $count:literal, $register:ident) => {
         impl RowElement for $type {
-            fn rows_times(x_nd: &[Self], v_d: &[Self], out_n: &mut [f64]) {
-                $times(x_nd, v_d, out_n);
+            fn logistic_loss(rows: LabelledRows<Self>, theta_d: &[Self], gradient_d: &mut [Self]) -> f64 {
+                #[cfg(target_arch = "x86_64")]
+                {
+                    #[target_feature(enable = "avx2,fma")]
+                    fn avx2(rows: LabelledRows<$type>, theta_d: &[$type], gradient_d: &mut [$type]) -> f64 {
+                        loss::<lanes::x86::Avx2<$register>, true>(rows, theta_d, gradient_d)
+                    }
+                    if crate::simd::level() >= crate::simd::Level::Avx2 {
+                        // SAFETY: `level` has asked this processor for exactly these features.
+                        return unsafe { avx2(rows, theta_d, gradient_d) };
+                    }
+                }
+                const FMA: bool = cfg!(target_arch = "aarch64");
+                loss::<Plain<$type, $count, FMA>, FMA>(rows, theta_d, gradient_d)
             }
 
-            fn add_rows(x_nd: &[Self], weight_n: &[Self], sum_d: &mut [Self]) {
-                $add(x_nd, weight_n, sum_d);
+            fn logistic_products(
+                rows: LabelledRows<Self>,
+                theta_d: &[Self],
+                v_d: &[Self],
+                products_n: &mut [f64],
+                curvature_d: &mut [Self],
+            ) {
+                #[cfg(target_arch = "x86_64")]
+                {
+                    #[target_feature(enable = "avx2,fma")]
+                    fn avx2(
+                        rows: LabelledRows<$type>,
+                        theta_d: &[$type],
+                        v_d: &[$type],
+                        products_n: &mut [f64],
+                        curvature_d: &mut [$type],
+                    ) {
+                        products::<lanes::x86::Avx2<$register>, true>(
+                            rows,
+                            theta_d,
+                            v_d,
+                            products_n,
+                            curvature_d,
+                        );
+                    }
+                    if crate::simd::level() >= crate::simd::Level::Avx2 {
+                        // SAFETY: as above.
+                        return unsafe { avx2(rows, theta_d, v_d, products_n, curvature_d) };
+                    }
+                }
+                const FMA: bool = cfg!(target_arch = "aarch64");
+                products::<Plain<$type, $count, FMA>, FMA>(rows, theta_d, v_d, products_n, curvature_d);
             }
         }
     };
 }
 
-element!(f64, times_f64, add_f64, dot_f64, multiply_add_f64);
-element!(f32, times_f32, add_f32, dot_f32, multiply_add_f32);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn products_and_sums_are_those_of_plain_loops_at_every_width() {
-        for d in [1, 3, 31, 32, 33, 128, 200] {
-            for n in [1, 3, 4, 7, 9] {
-                let value = |i: usize| ((i * 37 % 101) as f64 - 50.0) / 64.0;
-                let x_nd: Vec<f64> = (0..n * d).map(value).collect();
-                let v_d: Vec<f64> = (0..d).map(|i| value(i + 5)).collect();
-                let weight_n: Vec<f64> = (0..n).map(|i| value(3 * i + 1)).collect();
-                let mut out_n = vec![0.0; n];
-                f64::rows_times(&x_nd, &v_d, &mut out_n);
-                let mut sum_d = vec![0.5; d];
-                f64::add_rows(&x_nd, &weight_n, &mut sum_d);
-                for (row, out) in x_nd.chunks(d).zip(&out_n) {
-                    let plain: f64 = row.iter().zip(&v_d).map(|(x, v)| x * v).sum();
-                    assert!((plain - out).abs() < 1e-12, "{n} {d}");
-                }
-                for (i, sum) in sum_d.iter().enumerate() {
-                    let plain: f64 = (0..n).map(|row| weight_n[row] * x_nd[row * d + i]).sum();
-                    assert!((plain + 0.5 - sum).abs() < 1e-12, "{n} {d}");
-                }
-                // The values have few bits, so f32 is exact as well.
-                let narrow = |values: &[f64]| values.iter().map(|&x| x as f32).collect::<Vec<f32>>();
-                let mut narrow_n = vec![0.0; n];
-                f32::rows_times(&narrow(&x_nd), &narrow(&v_d), &mut narrow_n);
-                let mut narrow_d = vec![0.5; d];
-                f32::add_rows(&narrow(&x_nd), &narrow(&weight_n), &mut narrow_d);
-                assert!(narrow_n.iter().zip(&out_n).all(|(a, b)| (a - b).abs() < 1e-5));
-                assert!(
-                    narrow_d
-                        .iter()
-                        .zip(&sum_d)
-                        .all(|(a, b)| (f64::from(*a) - b).abs() < 1e-5)
-                );
-            }
-        }
-    }
-}
+element!(f64, 4, __m256d);
+element!(f32, 8, __m256);

@@ -177,7 +177,7 @@ impl Tokens {
         let pad = train.details().eos_id;
         let equal = N::of(1.0 / train.len() as f64);
         let r = params.rel_step.unwrap_or(match precision {
-            Precision::F64 => 1e-6,
+            Precision::F64 => 3e-7,
             Precision::F32 | Precision::Bf16 => 1e-4,
         });
         WeightedDecoder {

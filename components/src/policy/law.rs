@@ -79,7 +79,7 @@ impl<T: Weighted> Observer<T> for Watch<'_> {
     ) -> Result<()> {
         training.products(step, theta, lambda, &mut self.products)?;
         self.gap += gap(training.weights(step), &self.products);
-        self.squares += self.products.iter().map(|p| (self.rate * p).powi(2)).sum::<f64>();
+        self.squares += self.rate * self.rate * sum(&self.products, |p| p * p);
         Ok(())
     }
 
@@ -106,16 +106,47 @@ impl<T: Weighted> Observer<T> for Watch<'_> {
     }
 }
 
+/// Sums side by side, so that no addition waits for the one before it.
+const LANES: usize = 8;
+
 /// max_n − Σ_n γ_n of the products.
 pub(super) fn gap<N: Number>(weights: &[N], products: &[f64]) -> f64 {
-    let most = products.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mean: f64 = weights.iter().zip(products).map(|(w, p)| w.wide() * p).sum();
-    most - mean
+    let (mut most, mut means) = ([f64::NEG_INFINITY; LANES], [0.0; LANES]);
+    let mut take = |lane: usize, weight: N, product: f64| {
+        most[lane] = if product > most[lane] { product } else { most[lane] };
+        means[lane] += weight.wide() * product;
+    };
+    let ((weights, last_weights), (products, last)) =
+        (weights.as_chunks::<LANES>(), products.as_chunks::<LANES>());
+    for (weights, products) in weights.iter().zip(products) {
+        for lane in 0..LANES {
+            take(lane, weights[lane], products[lane]);
+        }
+    }
+    for (lane, (weight, product)) in last_weights.iter().zip(last).enumerate() {
+        take(lane, *weight, *product);
+    }
+    most.into_iter().fold(f64::NEG_INFINITY, f64::max) - means.iter().sum::<f64>()
 }
 
 /// Population standard deviation.
 fn deviation(values: &[f64]) -> f64 {
     let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    (values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt()
+    let mean = sum(values, |x| x) / n;
+    (sum(values, |x| (x - mean) * (x - mean)) / n).sqrt()
+}
+
+/// Σ term(x).
+fn sum(values: &[f64], term: impl Fn(f64) -> f64) -> f64 {
+    let mut sums = [0.0; LANES];
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (sum, x) in sums.iter_mut().zip(chunk) {
+            *sum += term(*x);
+        }
+    }
+    for (sum, x) in sums.iter_mut().zip(rest) {
+        *sum += term(*x);
+    }
+    sums.iter().sum()
 }

@@ -25,7 +25,7 @@ pub struct LearningLaw;
 impl Component for LearningLaw {
     type Params = LawParams;
     const NAME: &'static str = "policy.learning_law";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const SUMMARY: &'static str = "weights of examples at every step under which a target loss falls fastest";
     const PAPER: Option<&'static str> = Some("learning_law");
     const SEEDING: Seeding = Seeding::Experiment;

@@ -92,7 +92,7 @@ pub struct LawParams {
     #[serde(default)]
     #[schemars(range(min = 0.0))]
     pub stop_gap: f64,
-    /// How far a decoder's parameters θ are moved to take a difference of gradients, as a share of 1 + ‖θ‖; 1e-4 in f32 and 1e-6
+    /// How far a decoder's parameters θ are moved to take a difference of gradients, as a share of 1 + ‖θ‖; 1e-4 in f32 and 3e-7
     /// in f64 where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 1e-2), extend("exclusiveMinimum" = 0.0), example = 1e-4)]

@@ -2,11 +2,9 @@
 
 use super::{Number, Training, Weighted};
 use crate::Result;
-use lyceum_kernels::RowElement;
+use lyceum_kernels::{LabelledRows, RowElement, RowWeights};
 use rayon::prelude::*;
 
-/// Rows that stay in the cache between their products and their sum.
-const ROWS: usize = 32;
 /// Rows of one task. Sums are formed task by task and added in order, whatever the number of threads.
 const TASK: usize = 1024;
 
@@ -28,6 +26,26 @@ impl<N> Examples<N> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
+    }
+
+    /// Each task's examples.
+    fn tasks<'a>(
+        &'a self,
+        width: usize,
+        weights: RowWeights<'a, N>,
+    ) -> impl Iterator<Item = LabelledRows<'a, N>> {
+        let labels = self.labels.chunks(TASK);
+        let parts = labels.zip(self.inputs.chunks(TASK * width)).enumerate();
+        parts.map(move |(task, (labels, inputs))| LabelledRows {
+            inputs,
+            labels,
+            weights: match weights {
+                RowWeights::Equal(weight) => RowWeights::Equal(weight),
+                RowWeights::Each(weights) => {
+                    RowWeights::Each(&weights[task * TASK..task * TASK + labels.len()])
+                }
+            },
+        })
     }
 }
 
@@ -57,18 +75,26 @@ struct Curvature<N> {
     product: Vec<N>,
 }
 
-/// What a pass over the examples adds up.
-#[derive(Clone)]
-struct Sums<N> {
-    loss: f64,
-    vector: Vec<N>,
+/// What `work` makes of every task, in order. A single task, or a single thread, is not worth waking anyone.
+fn all<T: Send, R: Send>(tasks: Vec<T>, work: impl Fn(T) -> R + Send + Sync) -> Vec<R> {
+    if tasks.len() < 2 || rayon::current_num_threads() < 2 {
+        tasks.into_iter().map(work).collect()
+    } else {
+        tasks.into_par_iter().map(work).collect()
+    }
 }
 
-/// σ(s), and −[y ln σ(s) + (1 − y) ln(1 − σ(s))] without overflow.
-fn judge(s: f64, y: f64) -> (f64, f64) {
-    let e = (-s.abs()).exp();
-    let p = if s >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) };
-    (p, s.max(0.0) + e.ln_1p() - y * s)
+/// The sum of the tasks' vectors, in f64.
+fn sum<N: Number>(vectors: impl Iterator<Item = Vec<N>>, sum: &mut [N]) {
+    let mut wide = vec![0.0; sum.len()];
+    for vector in vectors {
+        for (sum, x) in wide.iter_mut().zip(vector) {
+            *sum += x.wide();
+        }
+    }
+    for (sum, wide) in sum.iter_mut().zip(wide) {
+        *sum = N::of(wide);
+    }
 }
 
 impl<N: Number + RowElement> Perceptron<N> {
@@ -87,114 +113,48 @@ impl<N: Number + RowElement> Perceptron<N> {
 
     /// The mean loss over `examples`, with its gradient in `gradient`.
     pub fn mean(&self, examples: &Examples<N>, theta: &[N], gradient: &mut [N]) -> f64 {
-        let share = 1.0 / examples.len() as f64;
-        self.descend(examples, theta, gradient, |_| share)
+        let weights = RowWeights::Equal(1.0 / examples.len() as f64);
+        self.descend(examples, weights, theta, gradient)
     }
 
     /// Σ weight · loss over `examples`, with its gradient in `gradient`: one pass over the inputs.
     fn descend(
         &self,
         examples: &Examples<N>,
+        weights: RowWeights<'_, N>,
         theta: &[N],
         gradient: &mut [N],
-        weight: impl Fn(usize) -> f64 + Sync,
     ) -> f64 {
-        let task = |first: usize| {
-            let last = (first + TASK).min(examples.len());
-            let mut sums = Sums {
-                loss: 0.0,
-                vector: vec![N::default(); self.width],
-            };
-            let (mut s, mut r) = ([0.0; ROWS], [N::default(); ROWS]);
-            for start in (first..last).step_by(ROWS) {
-                let count = ROWS.min(last - start);
-                if (start..start + count).all(|n| weight(n) == 0.0) {
-                    continue;
-                }
-                let rows = &examples.inputs[start * self.width..(start + count) * self.width];
-                N::rows_times(rows, theta, &mut s[..count]);
-                for (i, r) in r[..count].iter_mut().enumerate() {
-                    let (weight, y) = (weight(start + i), examples.labels[start + i]);
-                    let (p, loss) = judge(s[i], y);
-                    sums.loss += weight * loss;
-                    *r = N::of(weight * (p - y));
-                }
-                N::add_rows(rows, &r[..count], &mut sums.vector);
-            }
-            sums
-        };
-        let sums = self.sum(examples.len(), task);
-        gradient.copy_from_slice(&sums.vector);
-        sums.loss
+        let tasks = examples.tasks(self.width, weights).collect();
+        let parts = all(tasks, |rows| {
+            let mut vector = vec![N::default(); self.width];
+            let loss = N::logistic_loss(rows, theta, &mut vector);
+            (loss, vector)
+        });
+        let loss = parts.iter().map(|(loss, _)| loss).sum();
+        sum(parts.into_iter().map(|(_, vector)| vector), gradient);
+        loss
     }
 
-    /// The sums of all tasks, in order.
-    fn sum(&self, examples: usize, task: impl Fn(usize) -> Sums<N> + Send + Sync) -> Sums<N> {
-        let firsts: Vec<usize> = (0..examples).step_by(TASK).collect();
-        let parts: Vec<Sums<N>> = firsts.into_par_iter().map(task).collect();
-        let mut loss = 0.0;
-        let mut wide = vec![0.0; self.width];
-        for part in parts {
-            loss += part.loss;
-            for (sum, x) in wide.iter_mut().zip(part.vector) {
-                *sum += x.wide();
-            }
-        }
-        Sums {
-            loss,
-            vector: wide.into_iter().map(N::of).collect(),
-        }
-    }
-
-    /// These products, and Σ_n weight_n p_n (1 − p_n) ⟨v, z_n⟩ z_n: one pass over the inputs.
+    /// (p_n − y_n) ⟨v, z_n⟩ of the first training examples in `products`, and Σ_n weight_n p_n (1 − p_n) ⟨v, z_n⟩ z_n over them:
+    /// one pass over the inputs.
     fn back(
         &self,
+        weights: RowWeights<'_, N>,
         theta: &[N],
         v: &[N],
         products: &mut [f64],
-        weight: impl Fn(usize) -> f64 + Sync,
-    ) -> Vec<N> {
-        let examples = &self.train;
-        let task = |(first, products): (usize, &mut [f64])| {
+        curvature: &mut [N],
+    ) {
+        let tasks = self.train.tasks(self.width, weights);
+        let tasks = tasks.zip(products.chunks_mut(TASK)).collect();
+        let parts = all(tasks, |(rows, products): (LabelledRows<'_, N>, &mut [f64])| {
             let mut vector = vec![N::default(); self.width];
-            let (mut s, mut u, mut r) = ([0.0; ROWS], [0.0; ROWS], [N::default(); ROWS]);
-            for (start, products) in (first..).step_by(ROWS).zip(products.chunks_mut(ROWS)) {
-                let count = products.len();
-                let rows = &examples.inputs[start * self.width..(start + count) * self.width];
-                N::rows_times(rows, theta, &mut s[..count]);
-                N::rows_times(rows, v, &mut u[..count]);
-                let mut used = false;
-                for (i, product) in products.iter_mut().enumerate() {
-                    let p = sigmoid(s[i]);
-                    *product = (p - examples.labels[start + i]) * u[i];
-                    let factor = weight(start + i) * p * (1.0 - p) * u[i];
-                    used |= factor != 0.0;
-                    r[i] = N::of(factor);
-                }
-                if used {
-                    N::add_rows(rows, &r[..count], &mut vector);
-                }
-            }
+            N::logistic_products(rows.first(products.len()), theta, v, products, &mut vector);
             vector
-        };
-        let parts: Vec<Vec<N>> = products
-            .par_chunks_mut(TASK)
-            .enumerate()
-            .map(|(number, products)| task((number * TASK, products)))
-            .collect();
-        let mut wide = vec![0.0; self.width];
-        for part in parts {
-            for (sum, x) in wide.iter_mut().zip(part) {
-                *sum += x.wide();
-            }
-        }
-        wide.into_iter().map(N::of).collect()
+        });
+        sum(parts.into_iter(), curvature);
     }
-}
-
-fn sigmoid(s: f64) -> f64 {
-    let e = (-s.abs()).exp();
-    if s >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) }
 }
 
 impl<N: Number + RowElement> Training for Perceptron<N> {
@@ -209,8 +169,8 @@ impl<N: Number + RowElement> Training for Perceptron<N> {
     }
 
     fn loss(&mut self, step: usize, theta: &[N], gradient: &mut [N]) -> Result<f64> {
-        let weights = self.weights(step);
-        Ok(self.descend(&self.train, theta, gradient, |n| weights[n].wide()))
+        let weights = RowWeights::Each(self.weights(step));
+        Ok(self.descend(&self.train, weights, theta, gradient))
     }
 
     fn target(&mut self, _: usize, theta: &[N], gradient: &mut [N]) -> Result<f64> {
@@ -224,16 +184,17 @@ impl<N: Number + RowElement> Training for Perceptron<N> {
             Some(known) => product.copy_from_slice(&known.product),
             None => {
                 let mut products = vec![0.0; self.train.len()];
-                let weights = self.weights(step);
-                product.copy_from_slice(&self.back(theta, v, &mut products, |n| weights[n].wide()));
+                let weights = RowWeights::Each(self.weights(step));
+                self.back(weights, theta, v, &mut products, product);
             }
         }
         Ok(())
     }
 
     fn products(&mut self, step: usize, theta: &[N], v: &[N], products: &mut [f64]) -> Result<()> {
-        let weights = self.weights(step);
-        let product = self.back(theta, v, products, |n| weights[n].wide());
+        let weights = RowWeights::Each(self.weights(step));
+        let mut product = vec![N::default(); self.width];
+        self.back(weights, theta, v, products, &mut product);
         // Asked of fewer examples than there are, it is not the whole sum.
         self.curvature = (products.len() == self.train.len()).then(|| Curvature {
             step,
@@ -261,7 +222,8 @@ impl<N: Number + RowElement> Weighted for Perceptron<N> {
 
     /// (p_n − y_n) ⟨v, z_n⟩.
     fn contributions(&mut self, theta: &[N], v: &[N], products: &mut [f64]) -> Result<()> {
-        self.back(theta, v, products, |_| 0.0);
+        let mut none = vec![N::default(); self.width];
+        self.back(RowWeights::Equal(0.0), theta, v, products, &mut none);
         Ok(())
     }
 }

@@ -54,7 +54,7 @@ pub struct ProxyParams {
     #[serde(default = "outer_lr")]
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub outer_lr: f64,
-    /// How far parameters θ are moved to take a difference, as a share of 1 + ‖θ‖; 1e-4 in f32 and 1e-6 in f64 where left
+    /// How far parameters θ are moved to take a difference, as a share of 1 + ‖θ‖; 1e-4 in f32 and 3e-7 in f64 where left
     /// out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 1e-2), extend("exclusiveMinimum" = 0.0), example = 1e-4)]

@@ -18,6 +18,7 @@ pub struct PdsProxy;
 impl Component for PdsProxy {
     type Params = ProxyParams;
     const NAME: &'static str = "score.pds_proxy";
+    const VERSION: u32 = 2;
     const SUMMARY: &'static str =
         "what blocks are worth to a short training that a target judges, by its costate";
     const PAPER: Option<&'static str> = Some("pds");

@@ -274,7 +274,7 @@ impl<'a> Solver<'a> {
         let params = self.params;
         let at = |blocks, positions| Box::new(BlocksAt { blocks, positions });
         let r = params.rel_step.unwrap_or(match self.context.precision {
-            Precision::F64 => 1e-6,
+            Precision::F64 => 3e-7,
             Precision::F32 | Precision::Bf16 => 1e-4,
         });
         let trained: Range<u64> = 0..(params.steps * params.optim.batch_size) as u64;
