@@ -42,4 +42,20 @@ fn the_report_in_the_guide_is_rendered_again_from_its_tables() {
     for part in ["2026-", " threads", "lyceum 0.", "**held**", "cannot be shown"] {
         assert_eq!(text.contains(part), part != "cannot be shown", "{part}");
     }
+    // The front page shows its claims and two of its plots.
+    let front = fs::read_to_string(kept.join("../../README.md")).expect("a front page");
+    let shown: Vec<&str> = front.lines().filter(|line| line.contains("**held**")).collect();
+    assert!(!shown.is_empty());
+    for line in shown {
+        assert!(text.contains(line), "the report does not say: {line}");
+    }
+    let pictures = front.matches("docs/example-report/plots/").count();
+    assert_eq!(pictures, 2);
+    for plot in plots {
+        let shown = front.contains(&format!("docs/example-report/plots/{plot}"));
+        assert_eq!(
+            shown,
+            ["scores-chosen.svg", "loss-student.svg"].contains(&plot.as_str())
+        );
+    }
 }
