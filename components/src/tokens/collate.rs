@@ -77,6 +77,15 @@ impl Batch {
     pub fn scored(&self) -> u64 {
         self.mask.iter().filter(|&&mask| mask > 0.0).count() as u64
     }
+
+    /// Positions of each row up to its last label that counts.
+    pub(crate) fn row_lengths(&self) -> impl Iterator<Item = usize> {
+        let rows = self.mask.chunks(self.width.max(1));
+        rows.map(|mask| {
+            let last = mask.iter().rposition(|mask| *mask > 0.0);
+            last.map_or(0, |last| last + 1)
+        })
+    }
 }
 
 /// Shifts blocks into inputs and labels, cut to `context` inputs and padded with `pad_id` to the longest. Padding is the

@@ -292,12 +292,8 @@ impl Weighting for Reweighting {
         let direction = direction
             .as_ref()
             .expect("a training goes on where it is taken anew");
-        let rows = passes
-            .iter()
-            .flat_map(|pass| pass.batch.mask.chunks(pass.batch.width.max(1)));
-        flops += rows
-            .map(|mask| self.flops_of_row(mask.iter().filter(|mask| **mask > 0.0).count()))
-            .sum::<f64>();
+        let lengths = passes.iter().flat_map(|pass| pass.batch.row_lengths());
+        flops += lengths.map(|length| self.flops_of_row(length)).sum::<f64>();
         let weighed = if self.plain {
             self.take(model, direction, &passes[0], doubt)?
         } else {

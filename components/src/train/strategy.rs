@@ -274,13 +274,12 @@ impl StepStrategy {
 
     /// What a pass takes: making its batch, the model's own passes, and what terms ask of others.
     fn flops(&self, lesson: &Lesson, batch: &HostBatch) -> f64 {
-        let lengths = batch.batch.mask.chunks(batch.batch.width).map(row_length);
         let passes = lesson.source.passes_a_row();
         let of_row = |length| {
             let others = lesson.terms.iter().map(|term| term.flops(length, passes));
             training_flops(&self.composition.config, length) + others.sum::<f64>()
         };
-        batch.flops + lengths.map(of_row).sum::<f64>()
+        batch.flops + batch.batch.row_lengths().map(of_row).sum::<f64>()
     }
 
     /// The last checkpoint stays as it is: running again with a mended experiment starts from nothing broken.
@@ -319,13 +318,6 @@ fn add_notes(all: &mut Vec<(&'static str, f64)>, more: &[(&'static str, f64)]) {
             None => all.push((name, value)),
         }
     }
-}
-
-/// Positions of a row up to its last predicted one.
-fn row_length(mask: &[f32]) -> usize {
-    mask.iter()
-        .rposition(|mask| *mask > 0.0)
-        .map_or(0, |last| last + 1)
 }
 
 impl SupervisedLearningStrategy<Decoder> for StepStrategy {
