@@ -92,8 +92,7 @@ impl Lessons {
                 .objective
                 .iter()
                 .filter(|term| term.data().map(Ref::as_str) == own);
-            ours.map(|term| term.build(&mut teachers, blocks))
-                .collect::<Result<Vec<_>>>()
+            TermParams::build_all(&ours.collect::<Vec<_>>(), &mut teachers, blocks)
         };
         let terms = terms_over(None, &blocks)?;
         let batch_size = params.optim.batch_size;

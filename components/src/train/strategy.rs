@@ -261,7 +261,8 @@ impl StepStrategy {
                 .composition
                 .lessons
                 .iter()
-                .map(|lesson| lesson.terms.len())
+                .flat_map(|lesson| lesson.terms.iter())
+                .map(|term| term.parts())
                 .sum::<usize>()
                 > 1,
             recompute: self.composition.recompute,

@@ -106,6 +106,7 @@ fn walk(root: &Value, schema: &Value, value: &Value, pointer: String, found: &mu
             .and_then(Value::as_array)
             .into_iter()
             .flatten()
+            .filter(|branch| !is_another(branch, value))
         {
             walk(root, branch, value, pointer.clone(), found);
         }
@@ -132,6 +133,19 @@ fn walk(root: &Value, schema: &Value, value: &Value, pointer: String, found: &mu
         }
         _ => {}
     }
+}
+
+/// Whether a schema is of an object with another constant, such as the name of another form.
+fn is_another(schema: &Value, value: &Value) -> bool {
+    let fields = schema.get("properties").and_then(Value::as_object);
+    let differs = |(key, field): (&String, &Value)| {
+        let constant = field.get("const")?;
+        Some(value.get(key)? != constant)
+    };
+    fields
+        .into_iter()
+        .flatten()
+        .any(|field| differs(field).unwrap_or(false))
 }
 
 /// The parts of a reference.
@@ -179,6 +193,28 @@ mod tests {
         for bad in ["a", "@", "@a[x", "@a[x]b", "@a."] {
             assert_eq!(read(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn of_several_forms_the_one_that_is_written_says_what_a_reference_may_be() {
+        let form = |name: &str, kinds: &[&str]| {
+            let properties =
+                serde_json::json!({ "kind": { "const": name }, "teacher": { "x-artifact": kinds } });
+            serde_json::json!({ "properties": properties })
+        };
+        let forms = [form("policy", &["model"]), form("kl", &["model", "cache"])];
+        let schema = serde_json::json!({ "items": { "oneOf": forms } });
+        let value = serde_json::json!([{ "kind": "kl", "teacher": "@x" }]);
+        let found = find(&schema, &value);
+        let target = PointsAt::Artifact {
+            kinds: vec!["model".to_owned(), "cache".to_owned()],
+            many: None,
+        };
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (found[0].pointer.as_str(), &found[0].target),
+            ("/0/teacher", &target)
+        );
     }
 
     #[test]

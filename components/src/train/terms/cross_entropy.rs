@@ -3,6 +3,7 @@
 use super::params::{CrossEntropyTerm, Reduction};
 use super::{Pass, Term, TermLoss};
 use crate::Result;
+use burn::tensor::Tensor;
 use lyceum_kernels::linear_cross_entropy;
 
 /// Negative log-likelihood of the next token, times a factor.
@@ -21,6 +22,16 @@ impl CrossEntropy {
         })
     }
 
+    /// Its factor.
+    pub(super) fn weight(&self) -> f64 {
+        self.weight
+    }
+
+    /// Weights of the rows, without its factor.
+    pub(super) fn weights_n(&self, pass: &Pass) -> Tensor<1> {
+        pass.weights_n(self.reduction)
+    }
+
     pub(super) fn new(term: &CrossEntropyTerm) -> Self {
         Self {
             weight: term.weight,
@@ -36,7 +47,7 @@ impl Term for CrossEntropy {
             pass.head_vd.clone(),
             pass.head_bias_v.clone(),
             pass.labels_n.clone(),
-            pass.weights_n(self.reduction),
+            self.weights_n(pass),
             pass.products,
         );
         Ok(TermLoss::named(pass, "cross_entropy", entropy.loss, self.weight))

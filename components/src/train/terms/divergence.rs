@@ -2,65 +2,17 @@
 
 use super::super::teacher::{Oracle, VocabularyPolicy};
 use super::params::{Reduction, factor};
-use super::{Pass, Term, TermLoss};
+use super::{CrossEntropy, DivergenceKind, Pass, Term, TermLoss, number};
 use crate::Result;
 use crate::component::Problem;
 use crate::distill::{Tail, cache_problems};
 use crate::reference::{self, Ref};
-use lyceum_kernels::{Divergence, Teacher, linear_divergence};
+use burn::tensor::Tensor;
+use lyceum_kernels::{
+    Divergence, Labels, Products, Projection, Teacher, linear_divergence, linear_divergence_and_labels,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-/// Which divergence. `p` is the teacher's distribution, `q` the student's (MiniLLM, sheet section 8).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DivergenceKind {
-    /// `−Σ p log q`: forward KL and the teacher's entropy.
-    SoftCe,
-    /// `KL(p‖q)`.
-    ForwardKl,
-    /// `KL(q‖p)`.
-    ReverseKl,
-    /// `β·KL(p‖m) + (1−β)·KL(q‖m)` with `m = β·p + (1−β)·q`.
-    Jsd,
-    /// `KL(p‖a·p + (1−a)·q)`.
-    SkewForwardKl,
-    /// `KL(q‖(1−a)·p + a·q)`.
-    SkewReverseKl,
-    /// `½·Σ|p − q|`.
-    Tv,
-}
-
-impl DivergenceKind {
-    /// As a user writes it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::SoftCe => "soft_ce",
-            Self::ForwardKl => "forward_kl",
-            Self::ReverseKl => "reverse_kl",
-            Self::Jsd => "jsd",
-            Self::SkewForwardKl => "skew_forward_kl",
-            Self::SkewReverseKl => "skew_reverse_kl",
-            Self::Tv => "tv",
-        }
-    }
-
-    /// The kernels' name for it, with `beta` and `skew` where it has them: ½ and 0.1 where left out.
-    pub(crate) fn of(self, beta: Option<f64>, skew: Option<f64>) -> Divergence {
-        let skew = skew.unwrap_or(0.1);
-        match self {
-            Self::SoftCe => Divergence::SoftCrossEntropy,
-            Self::ForwardKl => Divergence::ForwardKl,
-            Self::ReverseKl => Divergence::ReverseKl,
-            Self::Jsd => Divergence::JensenShannon {
-                beta: beta.unwrap_or(0.5),
-            },
-            Self::SkewForwardKl => Divergence::SkewForwardKl { skew },
-            Self::SkewReverseKl => Divergence::SkewReverseKl { skew },
-            Self::Tv => Divergence::TotalVariation,
-        }
-    }
-}
 
 /// A divergence from a teacher, averaged over the tokens that count.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -184,8 +136,13 @@ impl DivergenceTerm {
         cache_problems(field, self.tail, named, fixed_text || self.data.is_some())
     }
 
-    /// The term.
-    pub(super) fn build(&self, kind: DivergenceKind, oracle: Oracle) -> Box<dyn Term> {
+    /// The term; beside it, if there is one, the cross-entropy of the same rows, whose logits are the same.
+    pub(super) fn build(
+        &self,
+        kind: DivergenceKind,
+        oracle: Oracle,
+        labels: Option<CrossEntropy>,
+    ) -> Box<dyn Term> {
         let squared = if self.tau_squared {
             self.temperature * self.temperature
         } else {
@@ -198,6 +155,7 @@ impl DivergenceTerm {
             temperature: self.temperature,
             reduction: self.reduction,
             oracle,
+            labels,
         })
     }
 }
@@ -216,6 +174,44 @@ struct FromTeacher {
     temperature: f64,
     reduction: Reduction,
     oracle: Oracle,
+    labels: Option<CrossEntropy>,
+}
+
+impl FromTeacher {
+    /// The divergence.
+    fn alone(&self, pass: &Pass, student: Projection, teacher: Teacher, weights_n: Tensor<1>) -> TermLoss {
+        let found = linear_divergence(student, teacher, self.divergence, self.temperature, weights_n);
+        TermLoss::named(pass, self.kind.name(), found.loss, self.factor)
+    }
+
+    /// The divergence and the cross-entropy.
+    fn joined(
+        &self,
+        pass: &Pass,
+        student: Projection,
+        teacher: Teacher,
+        weights_n: Tensor<1>,
+        entropy: &CrossEntropy,
+    ) -> TermLoss {
+        let entropy_n = entropy.weights_n(pass);
+        let labels = Labels {
+            targets_n: pass.labels_n.clone(),
+            weights_n: entropy_n.clone() * entropy.weight(),
+        };
+        let scaled_n = weights_n.clone() * self.factor;
+        let found = linear_divergence_and_labels(student, teacher, self.divergence, 1.0, scaled_n, labels);
+        let notes = [
+            ("cross_entropy", found.nll_n, entropy_n),
+            (self.kind.name(), found.value_n, weights_n),
+        ];
+        let note = |(name, value_n, weights_n): (_, Tensor<1>, Tensor<1>)| {
+            (name, number(&(value_n.without_autodiff() * weights_n).sum()))
+        };
+        TermLoss {
+            loss: found.loss,
+            notes: notes.into_iter().filter(|_| pass.noted).map(note).collect(),
+        }
+    }
 }
 
 impl Term for FromTeacher {
@@ -239,8 +235,24 @@ impl Term for FromTeacher {
             }
         };
         let weights_n = pass.weights_n(self.reduction);
-        let found = linear_divergence(student, teacher, self.divergence, self.temperature, weights_n);
-        Ok(TermLoss::named(pass, self.kind.name(), found.loss, self.factor))
+        let Some(labels) = &self.labels else {
+            return Ok(self.alone(pass, student, teacher, weights_n));
+        };
+        // Logits of one kind over one vocabulary are worked out once.
+        let same = pass.products == Products::Full && student.head_vd.dims() == pass.head_vd.dims();
+        if same && self.temperature == 1.0 {
+            return Ok(self.joined(pass, student, teacher, weights_n, labels));
+        }
+        let entropy = labels.loss(pass)?;
+        let own = self.alone(pass, student, teacher, weights_n);
+        Ok(TermLoss {
+            loss: entropy.loss + own.loss,
+            notes: entropy.notes.into_iter().chain(own.notes).collect(),
+        })
+    }
+
+    fn parts(&self) -> usize {
+        1 + usize::from(self.labels.is_some())
     }
 
     fn flops(&self, width: usize, passes: f64) -> f64 {

@@ -2,13 +2,15 @@
 
 mod cross_entropy;
 mod divergence;
+mod divergence_kind;
 mod params;
 mod pass;
 mod policy_gradient;
 mod preference;
 
 pub(crate) use cross_entropy::CrossEntropy;
-pub use divergence::{DivergenceKind, DivergenceTerm};
+pub use divergence::DivergenceTerm;
+pub use divergence_kind::DivergenceKind;
 pub use params::{CrossEntropyTerm, Reduction, TermParams};
 pub(crate) use pass::{Pass, Weights, places};
 pub use policy_gradient::PolicyGradientTerm;
@@ -29,6 +31,11 @@ pub(crate) trait Term: Send + Sync + Debug {
     /// Whether it looks at all positions, also those whose labels do not count.
     fn wants_all(&self) -> bool {
         false
+    }
+
+    /// Terms of the objective that it stands for.
+    fn parts(&self) -> usize {
+        1
     }
 
     /// FLOPs of a row of `width` inputs besides the model's own passes, if so many passes share what is kept of it.

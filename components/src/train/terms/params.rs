@@ -1,9 +1,10 @@
 //! Terms as a user writes them.
 
 use super::super::teacher::Teachers;
+use super::DivergenceKind;
 use super::Term;
 use super::cross_entropy::CrossEntropy;
-use super::divergence::{DivergenceKind, DivergenceTerm};
+use super::divergence::DivergenceTerm;
 use super::policy_gradient::PolicyGradientTerm;
 use super::preference::PreferenceTerm;
 use crate::Result;
@@ -146,8 +147,23 @@ impl TermParams {
         }
     }
 
+    /// The terms over `blocks`. A cross-entropy and a divergence look at the same logits: they become one.
+    pub(crate) fn build_all(
+        these: &[&Self],
+        teachers: &mut Teachers,
+        blocks: &Blocks,
+    ) -> Result<Vec<Box<dyn Term>>> {
+        if let [Self::CrossEntropy(entropy), other] = these
+            && let Some((kind, term)) = other.as_divergence()
+        {
+            let oracle = teachers.oracle(term, kind, blocks)?;
+            return Ok(vec![term.build(kind, oracle, Some(CrossEntropy::new(entropy)))]);
+        }
+        these.iter().map(|term| term.build(teachers, blocks)).collect()
+    }
+
     /// The term, over `blocks`.
-    pub(crate) fn build(&self, teachers: &mut Teachers, blocks: &Blocks) -> Result<Box<dyn Term>> {
+    fn build(&self, teachers: &mut Teachers, blocks: &Blocks) -> Result<Box<dyn Term>> {
         let mut model = |reference, policy| teachers.model(reference, policy, blocks);
         Ok(match self {
             Self::CrossEntropy(term) => Box::new(CrossEntropy::new(term)),
@@ -163,7 +179,7 @@ impl TermParams {
                 let kind = self
                     .as_divergence()
                     .map_or(DivergenceKind::SoftCe, |(kind, _)| kind);
-                term.build(kind, teachers.oracle(term, kind, blocks)?)
+                term.build(kind, teachers.oracle(term, kind, blocks)?, None)
             }
         })
     }
