@@ -82,7 +82,7 @@ fn whole(values: &[i64], device: &Device) -> Tensor<1, Int> {
 fn baselines_agree_with_the_fixture() {
     let golden = Golden::open("pds_baselines");
     let root = golden.root();
-    // The scaling law is for the component that fits it.
+    // The scaling law is read by the test of the component that fits it.
     root.prose(&["rules", "scaling_law"]);
     let model = Bigram::read(&root.get("theta"));
     let reference = Bigram::read(&root.get("theta_ref"));

@@ -1,4 +1,4 @@
-//! Laws of the loss: `miniplm_misc.json` and `pds_scaling.json` (sizes and tokens), `learning_law_scaling.json` (steps), and
+//! Laws of the loss: `miniplm_misc.json` and `pds_baselines.json` (sizes and tokens), `learning_law_scaling.json` (steps), and
 //! the acceleration that two laws come to.
 
 use lyceum_components::analyze::{Between, Law, Point, first_at, fit_joint, fit_line, fit_single};
@@ -101,8 +101,21 @@ fn a_law_of_three_sizes_is_found_again() {
 
 #[test]
 fn a_law_of_four_sizes_is_found_again() {
-    let golden = Golden::open("pds_scaling");
+    let golden = Golden::open("pds_baselines");
     let root = golden.root();
+    // Read by the test of scores.
+    root.prose(&[
+        "vocab",
+        "pad_id",
+        "max_length",
+        "theta",
+        "theta_ref",
+        "corpus",
+        "dev",
+        "expected",
+        "rules",
+    ]);
+    let root = root.get("scaling_law");
     let law = joint(&root);
     for list in ["grid", "predict"] {
         for case in root.get(list).items() {

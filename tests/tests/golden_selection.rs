@@ -1,8 +1,6 @@
-//! `miniplm_selection.json`: truncation, ties, the gather over shards, Gumbel keys and bad input. `pds_gumbel.json`: choices
-//! with noise, what they share with those without, and how often which item is drawn.
+//! `miniplm_selection.json`: truncation, ties, the gather over shards, Gumbel keys and bad input.
 
 use lyceum_components::artifact::Order;
-use lyceum_components::random::Stream;
 use lyceum_components::score::score_difference;
 use lyceum_components::select::{check_finite, gumbel_key, keep_count, mixture_counts, top_k};
 use lyceum_components::{Error, Shard};
@@ -107,64 +105,6 @@ fn selection_agrees_with_the_fixture() {
                     .contains(&format!("item {}", index.read::<u64>())),
                 "{error}"
             );
-        }
-    }
-    golden.finish();
-}
-
-#[test]
-fn noise_agrees_with_the_fixture() {
-    let golden = Golden::open("pds_gumbel");
-    let root = golden.root();
-    let gumbel = root.get("gumbel");
-    let scores: Vec<f64> = gumbel.get("pred").read();
-    let uniforms: Vec<f64> = gumbel.get("uniforms").read();
-    let noise: Vec<f64> = gumbel.get("noise").read();
-    let zeros = vec![0.0; scores.len()];
-    for (ours, theirs) in keys(&zeros, 1.0, &uniforms).iter().zip(&noise) {
-        assert!((ours - theirs).abs() < 1e-12, "{ours} {theirs}");
-    }
-    let runs = gumbel.get("runs").items();
-    assert_eq!(runs.len(), 9);
-    for run in runs {
-        let (tau, ratio): (f64, f64) = (run.get("tau").read(), run.get("ratio").read());
-        let k = keep_count(ratio, scores.len()).expect("a count");
-        assert_eq!(k, run.get("k").read::<usize>());
-        let kept = top_k(&keys(&scores, tau, &uniforms), k, Order::Highest);
-        assert_eq!(
-            kept,
-            run.get("kept_ascending").read::<Vec<usize>>(),
-            "{tau} {ratio}"
-        );
-        let quiet = top_k(&scores, k, Order::Highest);
-        let both = kept.iter().filter(|item| quiet.contains(item)).count();
-        assert_eq!(both, run.get("overlap_with_topk_no_noise").read::<usize>());
-    }
-
-    // Drawn often, every item is first and among the first two as often as Plackett and Luce say: within four standard
-    // deviations, which one of ten shares leaves once in 1,600 seeds.
-    let drawn = root.get("gumbel_distribution");
-    let scores: Vec<f64> = drawn.get("scores").read();
-    let tau: f64 = drawn.get("tau").read();
-    let stream = Stream::new(7, "select.top gumbel");
-    let draws = 20_000;
-    let mut counts = [vec![0.0; scores.len()], vec![0.0; scores.len()]];
-    for draw in 0..draws {
-        let mut stream = stream.at(draw);
-        let uniforms: Vec<f64> = scores.iter().map(|_| stream.uniform()).collect();
-        let keys = keys(&scores, tau, &uniforms);
-        for (counts, k) in counts.iter_mut().zip(1..) {
-            for item in top_k(&keys, k, Order::Highest) {
-                counts[item] += 1.0;
-            }
-        }
-    }
-    for (counts, name) in counts.iter().zip(["p_first", "p_in_top2"]) {
-        let expected: Vec<f64> = drawn.get(name).read();
-        for (count, p) in counts.iter().zip(expected) {
-            let deviation = (p * (1.0 - p) / draws as f64).sqrt();
-            let share = count / draws as f64;
-            assert!((share - p).abs() < 4.0 * deviation, "{name}: {share} {p}");
         }
     }
     golden.finish();
