@@ -9,6 +9,9 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// The kind of the artifact that a reference names, where it is known.
+pub type KindOf<'a> = dyn Fn(&str) -> Option<Kind> + 'a;
+
 /// A registered implementation, `kind.name`.
 pub trait Component {
     /// What a user may write. Unknown keys are refused (`deny_unknown_fields`); doc comments become the reference page;
@@ -41,7 +44,7 @@ pub trait Component {
     }
 
     /// Mistakes that show only in what references name: `kind` says what an artifact is, by its reference.
-    fn check_inputs(_params: &Self::Params, _kind: &dyn Fn(&str) -> Option<Kind>) -> Vec<Problem> {
+    fn check_inputs(_params: &Self::Params, _kind: &KindOf) -> Vec<Problem> {
         Vec::new()
     }
 
@@ -220,7 +223,7 @@ pub struct Descriptor {
     /// See [`Component::check`].
     pub check: fn(&Value) -> Result<Vec<Problem>, serde_json::Error>,
     /// See [`Component::check_inputs`].
-    pub check_inputs: fn(&Value, &dyn Fn(&str) -> Option<Kind>) -> Result<Vec<Problem>, serde_json::Error>,
+    pub check_inputs: fn(&Value, &KindOf) -> Result<Vec<Problem>, serde_json::Error>,
     /// See [`Component::estimate`].
     pub estimate: fn(&Value, &Sizes) -> Result<Estimate, serde_json::Error>,
     /// See [`Component::run`].

@@ -144,11 +144,11 @@ unsafe fn add_rows<L: Lanes>(
         unsafe { sums.store(sum.add(i)) };
         i += L::COUNT;
     }
-    for i in i..d {
+    for (i, sum) in sum_d.iter_mut().enumerate().skip(i) {
         let add = |sum, (x, weight): (&*const L::Element, &L::Element)| {
             sum + L::wide(*weight) * unsafe { L::wide(*x.add(i)) }
         };
-        sum_d[i] = L::of(rows().fold(L::wide(sum_d[i]), add));
+        *sum = L::of(rows().fold(L::wide(*sum), add));
     }
 }
 
@@ -304,6 +304,7 @@ macro_rules! element {
     ($type:ident, $count:literal, $register:ident) => {
         impl RowElement for $type {
             fn logistic_loss(rows: LabelledRows<Self>, theta_d: &[Self], gradient_d: &mut [Self]) -> f64 {
+                const FMA: bool = cfg!(target_arch = "aarch64");
                 #[cfg(target_arch = "x86_64")]
                 {
                     #[target_feature(enable = "avx2,fma")]
@@ -315,7 +316,6 @@ macro_rules! element {
                         return unsafe { avx2(rows, theta_d, gradient_d) };
                     }
                 }
-                const FMA: bool = cfg!(target_arch = "aarch64");
                 loss::<Plain<$type, $count, FMA>, FMA>(rows, theta_d, gradient_d)
             }
 
@@ -326,6 +326,7 @@ macro_rules! element {
                 products_n: &mut [f64],
                 curvature_d: &mut [Self],
             ) {
+                const FMA: bool = cfg!(target_arch = "aarch64");
                 #[cfg(target_arch = "x86_64")]
                 {
                     #[target_feature(enable = "avx2,fma")]
@@ -349,7 +350,6 @@ macro_rules! element {
                         return unsafe { avx2(rows, theta_d, v_d, products_n, curvature_d) };
                     }
                 }
-                const FMA: bool = cfg!(target_arch = "aarch64");
                 products::<Plain<$type, $count, FMA>, FMA>(rows, theta_d, v_d, products_n, curvature_d);
             }
         }

@@ -8,7 +8,7 @@ use super::optimizer::{AdamWSettings, Optimizer};
 use super::params::LmParams;
 use super::recompute::Recompute;
 use super::start::{check_data, starting_model};
-use crate::component::{Problem, main_output};
+use crate::component::{KindOf, Problem, main_output};
 use crate::flops::{layers_flops, training_flops};
 use crate::model::{ModelConfig, ModelDetails, save};
 use crate::tokens::Blocks;
@@ -37,7 +37,7 @@ optim = { lr = 1e-3, batch_size = 16, budget = { tokens = 100_000 } }
         params.problems()
     }
 
-    fn check_inputs(params: &LmParams, kind: &dyn Fn(&str) -> Option<Kind>) -> Vec<Problem> {
+    fn check_inputs(params: &LmParams, kind: &KindOf) -> Vec<Problem> {
         params.input_problems(kind)
     }
 

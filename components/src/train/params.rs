@@ -4,7 +4,7 @@ use super::recompute::Recompute;
 use super::schedule::ScheduleKind;
 use super::sources::SourceParams;
 use super::terms::TermParams;
-use crate::component::Problem;
+use crate::component::{KindOf, Problem};
 use crate::gradients::holds_own_gradients;
 use crate::lineage::Charge;
 use crate::model::ModelSpec;
@@ -266,7 +266,7 @@ pub struct EarlyStopping {
 
 impl LmParams {
     /// What is wrong with caches among the teachers.
-    pub(crate) fn input_problems(&self, kind: &dyn Fn(&str) -> Option<Kind>) -> Vec<Problem> {
+    pub(crate) fn input_problems(&self, kind: &KindOf) -> Vec<Problem> {
         let fixed_text = self.source.is_none();
         let terms = self.objective.iter().enumerate();
         let divergences = terms.filter_map(|(i, term)| Some((i, term.as_divergence()?)));

@@ -2,7 +2,7 @@ use super::*;
 use crate::testing::{on_every_level, values};
 
 /// Inputs, labels, weights and two vectors, exact in f32.
-fn problem(n: usize, d: usize, zeros: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>, Vec<f64>, Vec<f64>) {
+fn problem(n: usize, d: usize, zeros: usize) -> [Vec<f64>; 5] {
     let labels = (0..n).map(|i| f64::from(u8::from(i % 3 == 0))).collect();
     let mut weights = values(2, n, 1.0);
     for (i, weight) in weights.iter_mut().enumerate() {
@@ -13,13 +13,13 @@ fn problem(n: usize, d: usize, zeros: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>, V
             weight.abs()
         };
     }
-    (
+    [
         values(1, n * d, 2.0),
         labels,
         weights,
         values(3, d, 0.5),
         values(4, d, 1.0),
-    )
+    ]
 }
 
 fn narrow(values: &[f64]) -> Vec<f32> {
@@ -55,7 +55,7 @@ fn passes_are_those_of_plain_loops_at_every_shape() {
             (70, 128, 3),
             (50, 203, 0),
         ] {
-            let (inputs, labels, weights, theta, v) = problem(n, d, zeros);
+            let [inputs, labels, weights, theta, v] = problem(n, d, zeros);
             let (mut loss, mut gradient, mut products, mut curvature) =
                 (0.0, vec![0.5; d], vec![0.0; n], vec![0.5; d]);
             for (row, x) in inputs.chunks(d).enumerate() {
@@ -104,7 +104,7 @@ fn passes_are_those_of_plain_loops_at_every_shape() {
 fn rows_without_weight_change_no_bit() {
     on_every_level(|| {
         let (n, d) = (37, 130);
-        let (mut inputs, labels, weights, theta, v) = problem(n, d, 2);
+        let [mut inputs, labels, weights, theta, v] = problem(n, d, 2);
         let of = |inputs: &[f64], labels: &[f64], weights: &[f64]| {
             let rows = LabelledRows {
                 inputs,
@@ -145,7 +145,7 @@ fn rows_without_weight_change_no_bit() {
 fn equal_weights_are_one_number_and_what_is_not_finite_is_told() {
     on_every_level(|| {
         let (n, d) = (20, 9);
-        let (mut inputs, labels, _, theta, _) = problem(n, d, 0);
+        let [mut inputs, labels, _, theta, _] = problem(n, d, 0);
         let of = |inputs: &[f64], weights: RowWeights<f64>| {
             let mut gradient = vec![0.0; d];
             let loss = f64::logistic_loss(

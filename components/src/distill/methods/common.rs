@@ -222,7 +222,7 @@ macro_rules! distiller {
 
             fn check_inputs(
                 params: &$params,
-                kind: &dyn Fn(&str) -> Option<crate::Kind>,
+                kind: &crate::component::KindOf,
             ) -> Vec<crate::component::Problem> {
                 super::common::renamed(params.composition().input_problems(kind), $names)
             }
