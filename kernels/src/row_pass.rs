@@ -5,6 +5,7 @@
 #![allow(clippy::inline_always)]
 
 mod lanes;
+mod sums;
 #[cfg(test)]
 mod tests;
 
@@ -12,11 +13,15 @@ use crate::exp::{exp, logistic};
 use lanes::{Lanes, Plain};
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__m256, __m256d};
+use sums::{add_rows, dots};
 
 /// Rows that stay in the first cache between their products and their sum.
 const ROWS: usize = 16;
 /// Registers of a sum over rows that are kept at once; as many products are under way at once.
 const SUMS: usize = 8;
+
+/// Whether a multiply-add is one instruction of the architecture's baseline.
+const FUSED: bool = cfg!(target_arch = "aarch64");
 
 /// Inputs with a label and a weight each.
 #[derive(Debug, Clone, Copy)]
@@ -60,96 +65,6 @@ pub trait RowElement: Copy + Send + Sync + 'static {
         products_n: &mut [f64],
         curvature_d: &mut [Self],
     );
-}
-
-/// `⟨x, v⟩` of `R` rows with each of `V` vectors.
-///
-/// # Safety
-/// All point to `d` numbers.
-#[inline(always)]
-unsafe fn dots<L: Lanes, const R: usize, const V: usize>(
-    x: [*const L::Element; R],
-    v: [*const L::Element; V],
-    d: usize,
-) -> [[f64; R]; V] {
-    let mut sums = [[L::splat(L::Element::default()); R]; V];
-    let mut i = 0;
-    while i + L::COUNT <= d {
-        // SAFETY: so many numbers are left.
-        let v = v.map(|v| unsafe { L::load(v.add(i)) });
-        for row in 0..R {
-            // SAFETY: as above.
-            let x = unsafe { L::load(x[row].add(i)) };
-            for vector in 0..V {
-                sums[vector][row] = sums[vector][row].add_product(x, v[vector]);
-            }
-        }
-        i += L::COUNT;
-    }
-    let mut dots = [[0.0; R]; V];
-    for (dots, sums) in dots.iter_mut().zip(&sums) {
-        for (dots, sums) in dots
-            .as_chunks_mut::<4>()
-            .0
-            .iter_mut()
-            .zip(sums.as_chunks::<4>().0)
-        {
-            *dots = L::sums(*sums);
-        }
-    }
-    for i in i..d {
-        for (dots, v) in dots.iter_mut().zip(v) {
-            for (dot, x) in dots.iter_mut().zip(x) {
-                // SAFETY: `i < d`.
-                *dot += unsafe { L::wide(*x.add(i)) * L::wide(*v.add(i)) };
-            }
-        }
-    }
-    dots
-}
-
-/// `sum_d += Σ weight · x` over the first `count` rows.
-///
-/// # Safety
-/// Those rows point to `sum_d.len()` numbers.
-#[inline(always)]
-unsafe fn add_rows<L: Lanes>(
-    x: &[*const L::Element; ROWS],
-    weights: &[L::Element; ROWS],
-    count: usize,
-    sum_d: &mut [L::Element],
-) {
-    let rows = || x.iter().zip(weights).take(count);
-    let (d, sum) = (sum_d.len(), sum_d.as_mut_ptr());
-    let mut i = 0;
-    // SAFETY of all blocks: so many numbers are left, of the sum and of every row.
-    while i + SUMS * L::COUNT <= d {
-        let mut sums: [L; SUMS] = std::array::from_fn(|k| unsafe { L::load(sum.add(i + k * L::COUNT)) });
-        for (x, weight) in rows() {
-            let weight = L::splat(*weight);
-            for (k, sum) in sums.iter_mut().enumerate() {
-                *sum = sum.add_product(weight, unsafe { L::load(x.add(i + k * L::COUNT)) });
-            }
-        }
-        for (k, sums) in sums.into_iter().enumerate() {
-            unsafe { sums.store(sum.add(i + k * L::COUNT)) };
-        }
-        i += SUMS * L::COUNT;
-    }
-    while i + L::COUNT <= d {
-        let mut sums = unsafe { L::load(sum.add(i)) };
-        for (x, weight) in rows() {
-            sums = sums.add_product(L::splat(*weight), unsafe { L::load(x.add(i)) });
-        }
-        unsafe { sums.store(sum.add(i)) };
-        i += L::COUNT;
-    }
-    for (i, sum) in sum_d.iter_mut().enumerate().skip(i) {
-        let add = |sum, (x, weight): (&*const L::Element, &L::Element)| {
-            sum + L::wide(*weight) * unsafe { L::wide(*x.add(i)) }
-        };
-        *sum = L::of(rows().fold(L::wide(*sum), add));
-    }
 }
 
 impl<T: Copy> LabelledRows<'_, T> {
@@ -316,7 +231,7 @@ macro_rules! element {
                         return unsafe { avx2(rows, theta_d, gradient_d) };
                     }
                 }
-                loss::<Plain<$type, $count, FMA>, FMA>(rows, theta_d, gradient_d)
+                loss::<Plain<$type, $count, FUSED>, FUSED>(rows, theta_d, gradient_d)
             }
 
             fn logistic_products(
@@ -350,7 +265,7 @@ macro_rules! element {
                         return unsafe { avx2(rows, theta_d, v_d, products_n, curvature_d) };
                     }
                 }
-                products::<Plain<$type, $count, FMA>, FMA>(rows, theta_d, v_d, products_n, curvature_d);
+                products::<Plain<$type, $count, FUSED>, FUSED>(rows, theta_d, v_d, products_n, curvature_d);
             }
         }
     };

@@ -11,6 +11,7 @@ pub(crate) mod measurements;
 mod plots;
 mod render;
 mod reported;
+mod seeds;
 mod tables;
 mod write;
 
@@ -20,4 +21,5 @@ pub use html::write_page;
 pub(crate) use plots::COLOURS;
 pub(crate) use render::render;
 pub use render::{TEMPLATES, is_own_template};
+pub(crate) use seeds::plots_over_seeds;
 pub use write::{write, write_several};

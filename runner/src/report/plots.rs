@@ -1,6 +1,6 @@
 //! SVG plots: loss curves, score histograms by label, and what tables ask for. Lines differ by colour and by dash.
 
-use super::data::{Bin, Curve, Drawing, ReportError};
+use super::data::{Bin, Curve, Drawing, DrawnLine, ReportError};
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -22,15 +22,22 @@ const SIZE: (u32, u32) = (860, 420);
 const LEGEND: u32 = 210;
 
 /// A line with its name.
-struct Line {
-    name: String,
-    points: Vec<(f64, f64)>,
+pub(super) struct Line {
+    pub(super) name: String,
+    pub(super) points: Vec<(f64, f64)>,
     /// Points that stand by themselves.
-    dots: Vec<(f64, f64)>,
+    pub(super) dots: Vec<(f64, f64)>,
+    /// The outline of what is shaded around it.
+    pub(super) band: Vec<(f64, f64)>,
 }
 
 /// Training and validation loss of the variants of one step over tokens.
 pub(super) fn loss_curves(title: &str, curves: &[&Curve]) -> Result<Option<String>, ReportError> {
+    drawing(&losses(title, curves))
+}
+
+/// What [`loss_curves`] draws.
+pub(super) fn losses(title: &str, curves: &[&Curve]) -> Drawing {
     let mut lines = Vec::new();
     for curve in curves {
         for split in ["train", "valid"] {
@@ -45,26 +52,21 @@ pub(super) fn loss_curves(title: &str, curves: &[&Curve]) -> Result<Option<Strin
                 } else {
                     format!("{} {split}", short(&curve.step))
                 };
-                let dots = Vec::new();
-                lines.push(Line { name, points, dots });
+                lines.push(DrawnLine {
+                    name,
+                    curve: points.into_iter().map(|(x, y)| (x / 1e3, y)).collect(),
+                    dots: Vec::new(),
+                });
             }
         }
     }
-    draw(
-        title,
-        "tokens trained on (thousands)",
-        "loss (nats a token)",
-        &scaled(lines),
-        None,
-    )
-}
-
-fn scaled(lines: Vec<Line>) -> Vec<Line> {
-    let thousand = |line: Line| Line {
-        points: line.points.iter().map(|(x, y)| (x / 1e3, *y)).collect(),
-        ..line
-    };
-    lines.into_iter().map(thousand).collect()
+    Drawing {
+        title: title.to_owned(),
+        x_axis: "tokens trained on (thousands)".to_owned(),
+        y_axis: "loss (nats a token)".to_owned(),
+        logarithmic: false,
+        lines,
+    }
 }
 
 /// Means of at most a hundred stretches: single steps are noisy.
@@ -100,6 +102,7 @@ pub(super) fn histogram(title: &str, bins: &[&Bin]) -> Result<Option<String>, Re
                 name: format!("{group} ({total:.0})"),
                 points,
                 dots: Vec::new(),
+                band: Vec::new(),
             }
         })
         .collect();
@@ -108,24 +111,32 @@ pub(super) fn histogram(title: &str, bins: &[&Bin]) -> Result<Option<String>, Re
 
 /// A plot that a table asks for.
 pub(super) fn drawing(drawing: &Drawing) -> Result<Option<String>, ReportError> {
-    let place = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
-        let place = |&(x, y): &(f64, f64)| {
-            if drawing.logarithmic {
-                (x.log10(), y.log10())
-            } else {
-                (x, y)
-            }
-        };
-        points.iter().map(place).collect()
-    };
     let lines = drawing.lines.iter().map(|line| Line {
         name: line.name.clone(),
-        points: place(&line.curve),
-        dots: place(&line.dots),
+        points: line.curve.clone(),
+        dots: line.dots.clone(),
+        band: Vec::new(),
     });
-    let lines: Vec<Line> = lines.collect();
+    draw_placed(drawing, &drawing.title, lines.collect())
+}
+
+/// Draws lines on the axes of a drawing.
+pub(super) fn draw_placed(
+    drawing: &Drawing,
+    title: &str,
+    mut lines: Vec<Line>,
+) -> Result<Option<String>, ReportError> {
+    if drawing.logarithmic {
+        for line in &mut lines {
+            for points in [&mut line.points, &mut line.dots, &mut line.band] {
+                for (x, y) in points {
+                    (*x, *y) = (x.log10(), y.log10());
+                }
+            }
+        }
+    }
     let power: Option<fn(&f64) -> String> = drawing.logarithmic.then_some(power_of_ten as fn(&f64) -> String);
-    draw(&drawing.title, &drawing.x_axis, &drawing.y_axis, &lines, power)
+    draw(title, &drawing.x_axis, &drawing.y_axis, &lines, power)
 }
 
 /// A number whose logarithm stands on an axis.
@@ -158,7 +169,7 @@ fn draw(
     let all = || {
         lines
             .iter()
-            .flat_map(|line| line.points.iter().chain(&line.dots))
+            .flat_map(|line| line.points.iter().chain(&line.dots).chain(&line.band))
             .filter(|(x, y)| x.is_finite() && y.is_finite())
     };
     let Some((x_range, y_range)) = range(all().map(|p| p.0)).zip(range(all().map(|p| p.1))) else {
@@ -217,6 +228,10 @@ fn paint(
         .draw()?;
     for (i, line) in lines.iter().enumerate() {
         let style = COLOURS[i % COLOURS.len()].stroke_width(2);
+        if !line.band.is_empty() {
+            let shade = COLOURS[i % COLOURS.len()].mix(0.15).filled();
+            chart.draw_series(std::iter::once(Polygon::new(line.band.clone(), shade)))?;
+        }
         let (dash, gap) = DASHES[(i / COLOURS.len() + i) % DASHES.len()];
         let points = line.points.iter().copied();
         if dash == 0 {

@@ -181,7 +181,7 @@ fn draw(runs: &[RunData], folder: &Path) -> Result<Vec<Plot>, ReportError> {
     Ok(drawn)
 }
 
-fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+pub(super) fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut all = Vec::new();
     names.for_each(|name| {
         if !all.contains(&name) {
@@ -192,7 +192,7 @@ fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 }
 
 /// A step's name without its variant.
-fn base(id: &str) -> &str {
+pub(super) fn base(id: &str) -> &str {
     id.split('[').next().unwrap_or(id)
 }
 

@@ -7,9 +7,9 @@ use super::prepare::Prepared;
 use super::results::{self, Result};
 use super::summary::{Group, Quantity, groups, listed, quantities, ranked, values_of};
 use crate::claims::judge;
-use crate::execute::Status;
+use crate::execute::{RunFolder, Status};
 use crate::report::measurements::measured;
-use crate::report::{ReportError, render, verdict};
+use crate::report::{ReportError, plots_over_seeds, render, verdict};
 use crate::spec::{Claim, Sweep};
 use crate::units::{duration, number};
 use lyceum_components::disk;
@@ -93,7 +93,7 @@ fn context(
         "verdicts": verdicts(&base.claims, &groups, &short),
         "best": best(&ranked, &groups, results, &short),
         "means": quantities.iter().map(|quantity| means(quantity, &groups, results, &short)).collect::<Vec<_>>(),
-        "plots": plots(prepared, &drawn, results, &short)?,
+        "plots": plots(prepared, &drawn, results, &groups, &short)?,
         "failures": failures,
         "cost": cost(results, &short),
     }))
@@ -177,9 +177,16 @@ fn plots(
     prepared: &Prepared,
     drawn: &[&Quantity],
     results: &[Result<'_>],
+    groups: &[Group<'_>],
     short: &BTreeMap<String, String>,
 ) -> std::result::Result<Vec<Value>, ReportError> {
     let mut all = Vec::new();
+    let mut keep = |title: String, svg: String| {
+        let name = format!("{}.svg", in_file_names(&title));
+        put(&prepared.folder.plots().join(&name), svg)?;
+        all.push(json!({ "title": title, "file": format!("plots/{name}") }));
+        Ok::<(), ReportError>(())
+    };
     for path in &prepared.paths {
         let values = values_of(results, path);
         if values.len() < 2 {
@@ -197,10 +204,21 @@ fn plots(
             let title = format!("{} by {}", quantity.title(), short[path]);
             let names = [short[path].as_str(), &quantity.title()];
             if let Some(svg) = margin(&title, names, &values, &lines)? {
-                let name = format!("{}.svg", in_file_names(&title));
-                put(&prepared.folder.plots().join(&name), svg)?;
-                all.push(json!({ "title": title, "file": format!("plots/{name}") }));
+                keep(title, svg)?;
             }
+        }
+    }
+    // Where only seeds were swept, curves of all of them are one plot.
+    if let [only] = groups
+        && only.members.len() > 1
+    {
+        let home = prepared.store.home();
+        let folders = only
+            .members
+            .iter()
+            .map(|result| RunFolder::new(home, &result.record.id));
+        for (title, svg) in plots_over_seeds(&folders.collect::<Vec<_>>())? {
+            keep(title, svg)?;
         }
     }
     Ok(all)
