@@ -7,6 +7,7 @@
 //! vocabulary would bear, and none of its responses ends early: of ours one in a hundred does.
 
 #![allow(clippy::print_stdout, reason = "a bench talks")]
+#![allow(clippy::disallowed_methods, reason = "its folder is its own")]
 
 use lyceum_components::context::Services;
 use lyceum_components::{
@@ -137,10 +138,8 @@ impl Bench {
             (0..count).map(|i| word(id(i))).collect::<Vec<_>>().join(" ")
         };
         let pair = |row| json!({ "prompt": words(row, PROMPT), "response": words(row + 1, RESPONSE - 1) });
-        write(
-            "pairs.jsonl",
-            (0..512).map(|row| format!("{}\n", pair(row))).collect(),
-        );
+        let pairs: Vec<String> = (0..512).map(|row| pair(row).to_string()).collect();
+        write("pairs.jsonl", pairs.join("\n"));
         let model = |[width, layers, heads]: [usize; 3]| {
             json!({ "tokenizer": "@bpe", "model": {
                 "family": "llama", "hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads,

@@ -219,7 +219,6 @@ macro_rules! element {
     ($type:ident, $count:literal, $register:ident) => {
         impl RowElement for $type {
             fn logistic_loss(rows: LabelledRows<Self>, theta_d: &[Self], gradient_d: &mut [Self]) -> f64 {
-                const FMA: bool = cfg!(target_arch = "aarch64");
                 #[cfg(target_arch = "x86_64")]
                 {
                     #[target_feature(enable = "avx2,fma")]
@@ -241,7 +240,6 @@ macro_rules! element {
                 products_n: &mut [f64],
                 curvature_d: &mut [Self],
             ) {
-                const FMA: bool = cfg!(target_arch = "aarch64");
                 #[cfg(target_arch = "x86_64")]
                 {
                     #[target_feature(enable = "avx2,fma")]
