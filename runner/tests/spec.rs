@@ -208,6 +208,15 @@ fn all_mistakes_come_at_once() {
 }
 
 #[test]
+fn a_wrong_kind_is_told_beside_mistakes_of_the_step_it_names() {
+    let text = DESIGN
+        .replace("vocab_size = 2048", "vocab_size = 3")
+        .replace("\"@difference\"", "\"@bpe\"");
+    let codes: Vec<_> = mistakes(&text).into_iter().map(|(code, _)| code).collect();
+    assert_eq!(codes, ["out_of_range", "wrong_kind"]);
+}
+
+#[test]
 fn later_layers_win() {
     let bench = Bench::new(format!(
         "extends = [\"base.toml\"]\n{DESIGN}\n[profiles.tiny.steps.chosen]\nkeep = 0.25\n"

@@ -15,6 +15,7 @@ mod scores;
 mod selection;
 mod table;
 mod teacher_cache;
+mod teacher_cache_writer;
 mod token_scores;
 mod tokenizer;
 mod tokens;
@@ -40,7 +41,8 @@ pub use view::View;
 pub(crate) use corpus::FILE as DOCUMENTS_FILE;
 pub(crate) use generations::{read_rows, write_rows};
 pub(crate) use pairs::{FILE as PAIRS_FILE, pairs_of};
-pub(crate) use teacher_cache::{Stretch, TeacherCacheWriter, record, record_bytes};
+pub(crate) use teacher_cache::record_bytes;
+pub(crate) use teacher_cache_writer::{Stretch, TeacherCacheWriter, record};
 pub(crate) use token_scores::TokenScoresWriter;
 pub(crate) use tokenizer::{
     FILE as TOKENIZER_FILE, LARGEST as LARGEST_TOKENIZER, parse_tokenizer, read_json, vocab_size,

@@ -47,6 +47,14 @@ impl Vector {
         spread.gradients
     }
 
+    /// Its numbers on the host, one part after the other.
+    pub fn numbers(&self) -> Vec<f64> {
+        self.parts
+            .iter()
+            .flat_map(|(_, part)| host(part.clone()))
+            .collect()
+    }
+
     /// How many numbers it has.
     pub fn len(&self) -> usize {
         self.parts.iter().map(|(_, part)| part.dims()[0]).sum()

@@ -3,10 +3,8 @@
 mod doubt;
 mod params;
 mod rules;
-mod target;
 
 pub(crate) use doubt::Doubt;
 pub(crate) use params::only_for_decoders;
 pub use params::{Contribution, Precondition, Reweight};
 pub use rules::{Rule, Weigh};
-pub(crate) use target::gradient;

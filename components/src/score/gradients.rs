@@ -1,12 +1,8 @@
-//! Gradients of losses as one vector over all parameters, and how alike two of them are.
+//! How alike two gradients are.
 
-use crate::inference::windows::floats;
+use crate::gradients::gradient;
 use crate::model::Decoder;
 use crate::tokens::Batch;
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::GradientsParams;
-use burn::tensor::{Int, Tensor, TensorData};
-use lyceum_kernels::linear_cross_entropy;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -32,37 +28,6 @@ pub fn similarity(kind: Similarity, a: &[f64], b: &[f64]) -> f64 {
     }
 }
 
-/// The gradient of Σ_n weight_n · nll_n with respect to every parameter, one after the other in the module's order.
-///
-/// `weights_n` has one entry a label of the batch, `rows · width`. The decoder lives on a device with automatic
-/// differentiation.
-pub(super) fn gradient(decoder: &Decoder, batch: &Batch, weights_n: Vec<f64>) -> Vec<f64> {
-    let dtype = decoder.head().dtype();
-    let device = decoder.device();
-    let (rows, width) = (batch.rows, batch.width);
-    let inputs_bt =
-        Tensor::<2, Int>::from_data(TensorData::new(batch.inputs.clone(), [rows, width]), &device);
-    let labels_n =
-        Tensor::<1, Int>::from_data(TensorData::new(batch.labels.clone(), [rows * width]), &device);
-    let weights_n = Tensor::<1>::from_data(TensorData::new(weights_n, [rows * width]), (&device, dtype));
-    let hidden_btd = decoder.hidden(inputs_bt);
-    let d = hidden_btd.dims()[2];
-    let entropy = linear_cross_entropy(
-        hidden_btd.reshape([rows * width, d]),
-        decoder.head(),
-        decoder.head_bias(),
-        labels_n,
-        weights_n,
-        decoder.products(),
-    );
-    let mut flat = Flat {
-        gradients: GradientsParams::from_grads(entropy.loss.backward(), decoder),
-        values: Vec::new(),
-    };
-    decoder.visit(&mut flat);
-    flat.values
-}
-
 /// ⟨direction, ∇ Σ_t weight_t · nll_t⟩ of every row of a batch, each by a backward pass of its own.
 pub(super) fn row_dots(decoder: &Decoder, direction: &[f64], batch: &Batch, weights_n: &[f64]) -> Vec<f64> {
     let row = |row: usize| {
@@ -75,27 +40,9 @@ pub(super) fn row_dots(decoder: &Decoder, direction: &[f64], batch: &Batch, weig
             width: batch.width,
         };
         let gradient = gradient(decoder, &alone, weights_n[range].to_vec());
-        similarity(Similarity::Dot, direction, &gradient)
+        similarity(Similarity::Dot, direction, &gradient.numbers())
     };
     (0..batch.rows).map(row).collect()
-}
-
-/// Gradients laid out one after the other; zeros for a parameter that has none.
-struct Flat {
-    gradients: GradientsParams,
-    values: Vec<f64>,
-}
-
-impl ModuleVisitor for Flat {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        match self.gradients.remove::<D>(param.id) {
-            Some(gradient) => self.values.extend(floats(gradient)),
-            None => {
-                let elements: usize = param.val().dims().iter().product();
-                self.values.resize(self.values.len() + elements, 0.0);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

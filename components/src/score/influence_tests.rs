@@ -2,10 +2,10 @@
 
 use super::Influence;
 use super::baseline_tests::{primary, same_in_shards, scored, with_target};
-use super::gradients::gradient;
 use super::tests::{BLOCKS, config, model};
 use crate::artifact::Scores;
 use crate::flops::training_flops;
+use crate::gradients::gradient;
 use crate::model::{Decoder, Loaded, ModelConfig, ModelDetails, load, token_nll};
 use crate::random::Stream;
 use crate::tokens::collate;
@@ -85,7 +85,7 @@ fn influence_is_how_a_loss_changes_along_the_targets_gradient() {
     for (ids, positions) in target {
         let batch = collate(&[ids], 6, 0).expect("a batch");
         let weights = vec![0.5 / positions.len() as f64; positions.len()];
-        let one = gradient(&tracked.decoder, &batch, weights);
+        let one = gradient(&tracked.decoder, &batch, weights).numbers();
         direction.resize(one.len(), 0.0);
         direction.iter_mut().zip(one).for_each(|(sum, one)| *sum += one);
     }

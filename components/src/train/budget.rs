@@ -1,6 +1,7 @@
 //! From a budget to a number of steps.
 
-use super::params::{Budget, LmParams, ModelChoice};
+use super::optim_params::Budget;
+use super::params::{LmParams, ModelChoice};
 use super::sources::SourceParams;
 use crate::flops::training_flops;
 use crate::lineage::{self, Charge, Input, Made};

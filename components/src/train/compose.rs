@@ -2,7 +2,8 @@
 
 use super::budget::{self, BlockCost, Matched};
 use super::following::Following;
-use super::params::{LmParams, OptimParams};
+use super::optim_params::OptimParams;
+use super::params::LmParams;
 use super::reweighting::Reweighting;
 use super::schedule::Schedule;
 use super::sources::{

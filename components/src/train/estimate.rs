@@ -3,7 +3,8 @@
 use super::budget;
 use super::lm::recomputed_share;
 use super::memory::peak_memory;
-use super::params::{Budget, LmParams, ModelChoice};
+use super::optim_params::Budget;
+use super::params::{LmParams, ModelChoice};
 use super::recompute::Recompute;
 use super::sources::SourceParams;
 use crate::component::Choice;

@@ -7,11 +7,11 @@ use super::start::check_data;
 use super::weighting::{Taken, Weighed, Weighting, item_weights};
 use crate::flops::{forward_flops, training_flops};
 use crate::gradients::{
-    Displacement, PerExample, Vector, difference_dots, example_losses, holds_own_gradients, mean_weights,
-    per_example_dot, per_example_dot_and_gradient,
+    Displacement, PerExample, Vector, difference_dots, example_losses, gradient, holds_own_gradients,
+    mean_weights, per_example_dot, per_example_dot_and_gradient,
 };
 use crate::model::{Decoder, ModelConfig};
-use crate::reweight::{Contribution, Doubt, Precondition, Reweight, gradient};
+use crate::reweight::{Contribution, Doubt, Precondition, Reweight};
 use crate::tokens::{Batch, Block, Blocks, collate, longest};
 use crate::{Context, Error, Kind, Precision, Result};
 use std::collections::BTreeMap;

@@ -1,14 +1,13 @@
 //! A decoder as a function of one flat vector of parameters, and the mean losses of single sequences under it.
 
 use super::Number;
-use crate::gradients::{Vector, mean_weights, per_example_dot};
+use crate::gradients::{Vector, cross_entropy, mean_weights, per_example_dot};
 use crate::model::{Decoder, token_nll};
 use crate::tokens::{Batch, Blocks, collate};
 use crate::{Error, Result};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Int, Tensor, TensorCreationOptions, TensorData};
-use lyceum_kernels::linear_cross_entropy;
+use burn::tensor::{Device, Tensor, TensorCreationOptions, TensorData};
 use std::marker::PhantomData;
 
 /// Sequences of token ids, asked for one by one.
@@ -123,39 +122,23 @@ impl<'a, N: Number> RowModel<'a, N> {
                     mask.iter().map(move |&mask| f64::from(mask) * each)
                 })
                 .collect();
-            sum += self.pass(&decoder, &batch, weights, gradient);
+            sum += Self::pass(&decoder, &batch, weights, gradient);
             (self.tick)(batch.scored())?;
         }
         Ok(sum)
     }
 
     /// One forward and backward pass: gives Σ weight · nll over tokens, and adds its gradient.
-    fn pass(&self, decoder: &Decoder, batch: &Batch, weights: Vec<f64>, gradient: &mut [N]) -> f64 {
-        let (rows, width) = (batch.rows, batch.width);
-        let n = rows * width;
-        let integers = |values: &[i64]| TensorData::new(values.to_vec(), [n]);
-        let inputs_n = Tensor::<1, Int>::from_data(integers(&batch.inputs), &self.device);
-        let labels_n = Tensor::<1, Int>::from_data(integers(&batch.labels), &self.device);
-        let hidden_btd = decoder.hidden(inputs_n.reshape([rows, width]));
-        let (d, dtype) = (hidden_btd.dims()[2], hidden_btd.dtype());
-        let weights_n = Tensor::<1>::from_data(TensorData::new(weights.clone(), [n]), (&self.device, dtype));
-        let entropy = linear_cross_entropy(
-            hidden_btd.reshape([n, d]),
-            decoder.head(),
-            decoder.head_bias(),
-            labels_n,
-            weights_n,
-            decoder.products(),
-        );
+    fn pass(decoder: &Decoder, batch: &Batch, weights: Vec<f64>, gradient: &mut [N]) -> f64 {
+        let entropy = cross_entropy(decoder, batch, weights.clone());
         let nll = entropy.nll_n.into_data();
         let weighted = nll
             .iter::<f64>()
             .zip(&weights)
             .filter(|(_, weight)| **weight != 0.0);
         let sum = weighted.map(|(nll, weight)| nll * weight).sum();
-        let gradients = GradientsParams::from_grads(entropy.loss.backward(), decoder);
         decoder.visit(&mut AddGradients {
-            gradients: &gradients,
+            gradients: &entropy.gradients,
             sum: gradient,
             at: 0,
         });

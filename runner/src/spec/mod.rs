@@ -9,6 +9,7 @@ mod codes;
 mod confine;
 mod diagnostics;
 mod document;
+mod files;
 mod form;
 mod grammar;
 mod item;
@@ -26,6 +27,7 @@ mod steps;
 mod suggest;
 mod sweep;
 mod swept;
+mod targets;
 mod words;
 mod write;
 

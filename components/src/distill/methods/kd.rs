@@ -99,7 +99,8 @@ optim = { lr = 5e-4, batch_size = 16, budget = { steps = 200 } }
         /// How the teacher's responses are drawn, one to every prompt.
         #[serde(default)]
         pub sampling: Drawing,
-        /// Of packed text, how many tokens of a block the teacher is given; it writes the rest, and all of it is learnt.
+        /// Of packed text, how many tokens of a block the teacher is given; it writes the rest, and all of it is learnt. A
+        /// block that is no longer stays as it is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[schemars(range(min = 1), extend("x-unit" = "tokens"))]
         pub prompt_tokens: Option<usize>,

@@ -2,9 +2,10 @@
 
 use super::Params;
 use crate::flops::training_flops;
+use crate::gradients::gradient;
 use crate::model::Loaded;
 use crate::score::common;
-use crate::score::gradients::{Similarity, gradient, row_dots, similarity};
+use crate::score::gradients::{Similarity, row_dots, similarity};
 use crate::score::items::{Items, label_positions};
 use crate::table::{f64_column, frame, read_parquet, u64_column, write_parquet};
 use crate::tokens::{Batch, Block, Blocks, Example, collate, longest};
@@ -130,7 +131,7 @@ impl Scoring<'_> {
             });
             let weights = weights.collect();
             total += blocks.iter().map(|block| f64::from(block.weight)).sum::<f64>();
-            sum.add(gradient(&self.loaded.decoder, &batch, weights));
+            sum.add(gradient(&self.loaded.decoder, &batch, weights).numbers());
             bar.advance(blocks.len() as u64);
         }
         let mut gradient = sum.0;
@@ -218,7 +219,7 @@ impl Scoring<'_> {
             for parts in of_item.chunks(self.params.batch_size) {
                 self.context.check_cancelled()?;
                 let (batch, weights) = self.weighted(parts, rows)?;
-                sum.add(gradient(&self.loaded.decoder, &batch, weights));
+                sum.add(gradient(&self.loaded.decoder, &batch, weights).numbers());
             }
             rows[item[0].row].score = similarity(Similarity::Cosine, target, &sum.0);
         }

@@ -2,6 +2,7 @@
 //! worth to a short training; a scorer learns these scores from text and scores everything.
 
 mod descent;
+mod drawn;
 mod fit;
 mod head;
 mod infer;

@@ -109,8 +109,8 @@ fn inner_epochs() -> u64 {
 pub struct Responses {
     /// The teacher that writes.
     pub teacher: Ref<reference::Model>,
-    /// Of packed text, how many tokens of a block the teacher is given; it writes the rest, and all of it is learnt. Of pairs
-    /// the prompt is given.
+    /// Of packed text, how many tokens of a block the teacher is given; it writes the rest, and all of it is learnt. A block
+    /// that is no longer stays as it is. Of pairs the prompt is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1), extend("x-unit" = "tokens"))]
     pub prompt_tokens: Option<usize>,

@@ -75,6 +75,8 @@ impl PreferenceSource {
     ) -> Result<Self> {
         demand_prompts(&blocks)?;
         let (config, decoder, folder) = model;
+        let prompts = PackedTokens::new(blocks, batch_size, context.stream("data order"))?;
+        let blocks = prompts.blocks();
         let written = match params.chosen {
             Chosen::Gold => None,
             Chosen::Teacher => {
@@ -83,11 +85,11 @@ impl PreferenceSource {
                     prompt_tokens: None,
                     sampling: params.sampling.clone(),
                 };
-                Some(Written::new(&responses, &blocks, context)?)
+                Some(Written::new(&responses, &prompts, context)?)
             }
         };
-        let drawer = Drawer::new(&params.sampling, &blocks, context);
-        let mut drawer = drawer.with_student(config, decoder, &blocks, folder)?;
+        let drawer = Drawer::new(&params.sampling, blocks, context);
+        let mut drawer = drawer.with_student(config, decoder, blocks, folder)?;
         // A teacher that writes is open already.
         if written.is_none() {
             drawer = drawer.with_teacher(&params.teacher, 0.0)?;
@@ -98,7 +100,7 @@ impl PreferenceSource {
             None => Some(blocks.len().div_ceil(batch_size as u64)),
         };
         Ok(Self {
-            prompts: PackedTokens::new(blocks, batch_size, context.stream("data order"))?,
+            prompts,
             drawer,
             written,
             config: config.clone(),

@@ -2,7 +2,11 @@
 
 use super::{PAIRS, bench, close, cross_entropy, distributions, first, gold, kl, mean_over, train};
 use crate::distill::{Dpkd, Gkd, MiniLlm, SeqKd};
+use crate::flops::{forward_flops, training_flops};
+use crate::model::{ModelDetails, load};
 use crate::testing::Bench;
+use crate::{Artifact, Precision};
+use burn::tensor::Device;
 use serde_json::json;
 
 /// What a model answers to every prompt if it always takes the likeliest token.
@@ -138,6 +142,51 @@ fn a_teacher_continues_packed_text() {
         .collect();
     let expected = mean_over(&bench, &written, &[1; 6], &cross_entropy);
     close(first(&found, "loss"), expected, "continued");
+}
+
+#[test]
+fn a_block_that_is_all_prompt_stays_as_it_is_and_costs_no_writing() {
+    let bench = bench();
+    let sampling = json!({ "max_tokens": 4, "top_k": 1 });
+    let more = json!({ "data": "@text", "teacher": "@other", "sampling": sampling, "kd_ratio": 0.0, "prompt_tokens": 3 });
+    let found = train::<SeqKd>(&bench, "seq_kd", more);
+    let (mut sum, mut count) = (0.0, 0.0);
+    let mut add = |row: &[u32], from: usize| {
+        let labels = (row.len() - from) as f64;
+        sum += labels * mean_over(&bench, &[row.to_vec()], &[from], &cross_entropy);
+        count += labels;
+    };
+    let config = |model: &str| {
+        let device = Device::flex();
+        load(&bench.publish(model), &device, Precision::F64)
+            .expect("loads")
+            .config
+    };
+    let (student, teacher) = (config("model"), config("other"));
+    let mut flops = 0.0;
+    for (i, whole) in gold().0.into_iter().enumerate() {
+        let given = whole.len().min(3);
+        let row = match &whole[given..] {
+            [] => whole,
+            _ => {
+                let row = answer(&bench, "other", &whole[..given], 4);
+                flops += forward_flops(&teacher, row.len() - 1);
+                row
+            }
+        };
+        flops += training_flops(&student, row.len() - 1);
+        match i {
+            // What follows the end of a document inside a block is not predicted.
+            3 => {
+                add(&row[..2], 1);
+                add(&row, 3);
+            }
+            _ => add(&row, 1),
+        }
+    }
+    close(first(&found, "loss"), sum / count, "continued");
+    let spent = |artifact: &Artifact| artifact.details::<ModelDetails>().expect("details").flops;
+    close(spent(&found) - spent(&bench.publish("model")), flops, "FLOPs");
 }
 
 #[test]
