@@ -58,9 +58,14 @@ pub(crate) struct Bpe {
     vocab_size: u64,
 }
 impl Problems for Bpe {}
-component!(TrainBpe, "tokenizer.train", Bpe, None, "", |_| main_output(
-    Kind::Tokenizer
-));
+component!(
+    TrainBpe,
+    "tokenizer.train",
+    Bpe,
+    None,
+    "use = \"tokenizer.train\"\ncorpus = \"@pool\"\nvocab_size = 2048\n",
+    |_| main_output(Kind::Tokenizer)
+);
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -20,7 +20,7 @@ pub(super) struct Written {
     drawer: Drawer,
     prompt_tokens: Option<usize>,
     draws: Stream,
-    /// Positions of the blocks in the order of the first epoch.
+    /// Positions of the blocks, piece by piece in the order of the first epoch.
     order: Vec<u32>,
     /// The place of every position in it.
     places: Vec<u32>,
@@ -48,9 +48,11 @@ impl Written {
             let message = format!("blocks of `{label}` have prompts of their own");
             return Err(Error::data("unused_key", message).hint("take `prompt_tokens` out"));
         }
-        let order: Vec<u32> = (0..blocks.len())
+        let mut order: Vec<u32> = (0..blocks.len())
             .map(|sample| data.position(sample) as u32)
             .collect();
+        // Within a piece blocks lie as in the data.
+        order.chunks_mut(PIECE).for_each(<[u32]>::sort_unstable);
         let mut places = vec![0; order.len()];
         for (place, &position) in order.iter().enumerate() {
             places[position as usize] = place as u32;
