@@ -6,7 +6,10 @@
 
 #![allow(clippy::print_stdout, reason = "a bench talks")]
 
+mod common;
+
 use burn::tensor::{Device, Distribution, Tensor};
+use common::{median, memory, number, ours, peer, printed};
 use lyceum_kernels::{Divergence, Projection, Teacher, linear_divergence};
 use std::process::Command;
 use std::time::Instant;
@@ -42,13 +45,6 @@ fn main() {
     for (kind, _) in KINDS {
         compare(kind, rounds);
     }
-}
-
-fn number(name: &str, otherwise: usize) -> usize {
-    std::env::var(name)
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(otherwise)
 }
 
 /// Our side of a row: seconds and bytes.
@@ -90,29 +86,13 @@ fn measure(divergence: Divergence) -> (f64, f64) {
     (times[times.len() / 2], memory("VmHWM:") - before)
 }
 
-/// A line of what the system says of this process's memory, in bytes; 0 where it is not told.
-fn memory(line: &str) -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status
-        .lines()
-        .find_map(|text| text.strip_prefix(line))
-        .unwrap_or_default();
-    let kilobytes = line.split_whitespace().next().and_then(|n| n.parse::<f64>().ok());
-    1024.0 * kilobytes.unwrap_or_default()
-}
-
 /// Both sides in turns; prints medians, their ratios, and the least and greatest ratio of times of a pair.
 fn compare(kind: &str, rounds: usize) {
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut own_side, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        let mut own = Command::new(std::env::current_exe().expect("this program"));
-        own.args(["row", kind]).env("RAYON_NUM_THREADS", "2");
-        ours.push(run(&mut own).expect("our own side runs"));
-        let mut peer = Command::new(std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned()));
-        peer.arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../benches/peers/divergence.py"
-        ));
+        let mut own = ours(&["row", kind]);
+        own_side.push(run(&mut own).expect("our own side runs"));
+        let mut peer = peer("divergence.py");
         for (name, value) in [
             ("rows", ROWS),
             ("student", STUDENT),
@@ -124,11 +104,11 @@ fn compare(kind: &str, rounds: usize) {
         }
         theirs.extend(run(peer.args(["--kind", kind])));
     }
-    let pairs: Vec<f64> = ours.iter().zip(&theirs).map(|(a, b)| b.0 / a.0).collect();
+    let pairs: Vec<f64> = own_side.iter().zip(&theirs).map(|(a, b)| b.0 / a.0).collect();
     let least = pairs.iter().copied().fold(f64::INFINITY, f64::min);
     let most = pairs.iter().copied().fold(0.0, f64::max);
     let of = |side: &[(f64, f64)], get: fn(&(f64, f64)) -> f64| median(side.iter().map(get).collect());
-    let (seconds, bytes) = (of(&ours, |s| s.0), of(&ours, |s| s.1));
+    let (seconds, bytes) = (of(&own_side, |s| s.0), of(&own_side, |s| s.1));
     let (peer_seconds, peer_bytes) = (of(&theirs, |s| s.0), of(&theirs, |s| s.1));
     println!(
         "{kind:<11} {seconds:>9.2} {peer_seconds:>9.2} {:>6.2}x {least:>6.2} to {most:.2}x {:>9.0} {:>9.0} {:>6.1}x",
@@ -141,16 +121,7 @@ fn compare(kind: &str, rounds: usize) {
 
 /// What a side prints; none if it cannot run.
 fn run(command: &mut Command) -> Option<(f64, f64)> {
-    let output = command.output().ok()?;
-    if !output.status.success() {
-        println!("{}", String::from_utf8_lossy(&output.stderr));
-    }
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = printed(command)?;
     let mut numbers = text.split_whitespace().map(str::parse::<f64>);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

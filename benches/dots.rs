@@ -4,6 +4,9 @@
 
 #![allow(clippy::print_stdout, reason = "a bench talks")]
 
+mod common;
+
+use common::number;
 use lyceum_components::gradients::Vector;
 use lyceum_components::model::ModelSpec;
 use lyceum_components::train::Rehearsal;
@@ -25,10 +28,7 @@ fn seconds<T>(work: impl FnOnce() -> T) -> f64 {
 
 fn main() {
     keep_freed_memory();
-    let rounds = std::env::var("ROUNDS")
-        .ok()
-        .and_then(|rounds| rounds.parse().ok())
-        .unwrap_or(9);
+    let rounds = number("ROUNDS", 9);
     for family in ["gpt2", "llama"] {
         let spec = serde_json::json!({
             "family": family, "hidden_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4,

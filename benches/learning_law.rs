@@ -7,6 +7,9 @@
 
 #![allow(clippy::print_stdout, reason = "a bench talks")]
 
+mod common;
+
+use common::{median, number};
 use lyceum_components::policy::{LawStep, PerceptronData, Split, improve, perceptron_data};
 use lyceum_components::trajectory::{Perceptron, Plan, Trajectory, project_simplex};
 use std::process::Command;
@@ -71,13 +74,6 @@ fn main() {
     project();
 }
 
-fn number(name: &str, otherwise: usize) -> usize {
-    std::env::var(name)
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(otherwise)
-}
-
 /// Ours in both precisions and numpy's, in turns.
 fn compare() {
     let this = std::env::current_exe().expect("this program");
@@ -101,15 +97,15 @@ fn compare() {
             ratios.push(wide / theirs);
         }
     }
-    for (name, rates) in ["f64", "f32", "numpy, f64"].iter().zip(&mut rates) {
+    for (name, rates) in ["f64", "f32", "numpy, f64"].iter().zip(&rates) {
         if !rates.is_empty() {
-            println!("{name:<12} {:>6.2} policy epochs/s", median(rates));
+            println!("{name:<12} {:>6.2} policy epochs/s", median(rates.clone()));
         }
     }
     if !ratios.is_empty() {
         ratios.sort_by(f64::total_cmp);
         let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
-        let ratio = median(&mut ratios);
+        let ratio = median(ratios.clone());
         println!(
             "f64 beside numpy {ratio:.2}x, {least:.2} to {most:.2}x of {} pairs",
             ratios.len()
@@ -134,11 +130,6 @@ fn run(command: &mut Command) -> (f64, f64) {
         .map(|n| n.parse().expect("a number"))
         .collect();
     (numbers[0], numbers[1])
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 fn project() {

@@ -9,6 +9,9 @@
 #![allow(clippy::print_stdout, reason = "a bench talks")]
 #![allow(clippy::disallowed_methods, reason = "its folder is its own")]
 
+mod common;
+
+use common::{keeping_memory, median, memory, number, ours, peer, printed};
 use lyceum_components::context::Services;
 use lyceum_components::{
     Artifact, Bar, Cancel, Context, Device, Error, FilePath, FolderPath, Precision, Result, Shard, find,
@@ -53,11 +56,6 @@ fn main() {
     }
 }
 
-fn number(name: &str, otherwise: usize) -> usize {
-    let told = std::env::var(name).ok();
-    told.and_then(|n| n.parse().ok()).unwrap_or(otherwise)
-}
-
 fn teacher(name: &str) -> [usize; 3] {
     let found = TEACHERS.iter().find(|(known, _)| *known == name);
     found.expect("a teacher of the list").1
@@ -87,16 +85,8 @@ fn measure(teacher: [usize; 3]) -> Value {
     let drawing = median(drawn.map(|(from, to)| seconds(from, to)).collect());
     json!({
         "rollouts_per_second": ROLLOUTS as f64 / whole, "seconds_drawing": drawing,
-        "seconds_updating": whole - drawing, "peak_bytes": peak(),
+        "seconds_updating": whole - drawing, "peak_bytes": memory("VmHWM:"),
     })
-}
-
-/// The peak of this process's memory; 0 where it is not told.
-fn peak() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    1024 * kilobytes.unwrap_or_default()
 }
 
 /// When sets of responses began to be drawn, and when they were there.
@@ -237,16 +227,11 @@ impl Services for Bench {
 
 /// Both sides in turns; prints medians, the ratio of rates, and the least and greatest ratio of a pair.
 fn compare(name: &str, rounds: usize) {
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut own_side, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        let mut own = Command::new(std::env::current_exe().expect("this program"));
-        own.args(["row", name]).env("RAYON_NUM_THREADS", "2");
-        ours.push(run(&mut own).expect("our own side runs"));
-        let mut peer = Command::new(std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned()));
-        peer.arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../benches/peers/minillm.py"
-        ));
+        let mut own = ours(&["row", name]);
+        own_side.push(run(&mut own).expect("our own side runs"));
+        let mut peer = peer("minillm.py");
         let ([width, layers, heads], [t_width, t_layers, t_heads]) = (TEACHERS[0].1, teacher(name));
         for (key, value) in [
             ("hidden", width),
@@ -270,12 +255,21 @@ fn compare(name: &str, rounds: usize) {
     let of =
         |side: &[Value], key: &str| median(side.iter().filter_map(|value| value[key].as_f64()).collect());
     let rate = |value: &Value| value["rollouts_per_second"].as_f64().unwrap_or(f64::NAN);
-    let pairs: Vec<f64> = ours.iter().zip(&theirs).map(|(a, b)| rate(a) / rate(b)).collect();
+    let pairs: Vec<f64> = own_side
+        .iter()
+        .zip(&theirs)
+        .map(|(a, b)| rate(a) / rate(b))
+        .collect();
     let least = pairs.iter().copied().fold(f64::INFINITY, f64::min);
     let most = pairs.iter().copied().fold(0.0, f64::max);
-    let [ours_rate, theirs_rate] = [&ours, &theirs].map(|side| of(side, "rollouts_per_second"));
-    let both =
-        |key: &str, unit: f64| format!("{:.1} / {:.1}", of(&ours, key) / unit, of(&theirs, key) / unit);
+    let [ours_rate, theirs_rate] = [&own_side, &theirs].map(|side| of(side, "rollouts_per_second"));
+    let both = |key: &str, unit: f64| {
+        format!(
+            "{:.1} / {:.1}",
+            of(&own_side, key) / unit,
+            of(&theirs, key) / unit
+        )
+    };
     println!(
         "{name:<15} {ours_rate:>10.2} {theirs_rate:>9.2} {:>6.2}x {least:>6.2} to {most:.2}x {:>16} {:>16} {:>17}",
         ours_rate / theirs_rate,
@@ -285,23 +279,7 @@ fn compare(name: &str, rounds: usize) {
     );
 }
 
-/// What a side prints; none if it cannot run.
+/// What a side prints last; none if it cannot run.
 fn run(command: &mut Command) -> Option<Value> {
-    // glibc's allocator is told to keep its memory, as ours does.
-    command.envs([
-        ("MALLOC_MMAP_THRESHOLD_", "4294967296"),
-        ("MALLOC_TRIM_THRESHOLD_", "4294967296"),
-        ("MALLOC_TOP_PAD_", "268435456"),
-    ]);
-    let output = command.output().ok()?;
-    if !output.status.success() {
-        println!("{}", String::from_utf8_lossy(&output.stderr));
-    }
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    serde_json::from_str(text.lines().last()?).ok()
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    serde_json::from_str(printed(keeping_memory(command))?.lines().last()?).ok()
 }

@@ -6,6 +6,9 @@
 
 #![allow(clippy::print_stdout, reason = "a bench talks")]
 
+mod common;
+
+use common::{keeping_memory, median, memory, number, ours, peer, printed};
 use lyceum_components::model::ModelSpec;
 use lyceum_components::train::Rehearsal;
 use lyceum_components::{Device, Precision};
@@ -83,10 +86,7 @@ fn main() {
         println!("{}", measure(shape_of(shape), work, precision));
         return;
     }
-    let rounds = std::env::var("ROUNDS")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(5);
+    let rounds = number("ROUNDS", 5);
     let wanted = std::env::var("ONLY").unwrap_or_default();
     println!(
         "{:<10} {:<6} {:<5} {:>9} {:>9} {:>7} {:>15} {:>9} {:>9}",
@@ -140,34 +140,16 @@ fn measure(shape: &Shape, work: &str, precision: &str) -> Value {
         })
         .collect();
     times.sort_by(f64::total_cmp);
-    json!({ "tokens_per_second": rehearsal.tokens() / times[times.len() / 2], "peak_bytes": peak() })
-}
-
-/// The peak of this process's memory; 0 where it is not told.
-fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap_or_default();
-    let kilobytes = line.split_whitespace().next().and_then(|n| n.parse::<u64>().ok());
-    1024 * kilobytes.unwrap_or_default()
+    json!({ "tokens_per_second": rehearsal.tokens() / times[times.len() / 2], "peak_bytes": memory("VmHWM:") })
 }
 
 /// Both sides in turns; prints medians, their ratio, and the least and greatest ratio of a pair.
 fn compare(shape: &Shape, work: &str, precision: &str, rounds: usize) {
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut own_side, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        let program = std::env::current_exe().expect("this program");
-        let mut own = Command::new(program);
-        own.args(["row", shape.name, work, precision])
-            .env("RAYON_NUM_THREADS", "2");
-        ours.push(run(&mut own).expect("our own side runs"));
-        let mut peer = Command::new(std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned()));
-        peer.arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../benches/peers/train_lm.py"
-        ));
+        let mut own = ours(&["row", shape.name, work, precision]);
+        own_side.push(run(&mut own).expect("our own side runs"));
+        let mut peer = peer("train_lm.py");
         let numbers = [
             ("hidden", shape.width),
             ("layers", shape.layers),
@@ -183,9 +165,11 @@ fn compare(shape: &Shape, work: &str, precision: &str, rounds: usize) {
         peer.args(["--family", shape.family, "--work", work, "--precision", precision]);
         theirs.extend(run(&mut peer));
     }
-    let rate = |side: &[Value]| median(side.iter().map(|value| value["tokens_per_second"].as_f64()));
-    let peak = |side: &[Value]| median(side.iter().map(|value| value["peak_bytes"].as_f64())) / 1e6;
-    let pairs: Vec<f64> = ours
+    let of =
+        |side: &[Value], key: &str| median(side.iter().filter_map(|value| value[key].as_f64()).collect());
+    let rate = |side: &[Value]| of(side, "tokens_per_second");
+    let peak = |side: &[Value]| of(side, "peak_bytes") / 1e6;
+    let pairs: Vec<f64> = own_side
         .iter()
         .zip(&theirs)
         .filter_map(|(a, b)| Some(a["tokens_per_second"].as_f64()? / b["tokens_per_second"].as_f64()?))
@@ -196,33 +180,17 @@ fn compare(shape: &Shape, work: &str, precision: &str, rounds: usize) {
     println!(
         "{:<10} {work:<6} {precision:<5} {:>9.0} {:>9.0} {:>6.2}x {:>6.2} to {:.2}x {:>9.0} {:>9.0}",
         shape.name,
-        rate(&ours),
+        rate(&own_side),
         rate(&theirs),
-        rate(&ours) / rate(&theirs),
+        rate(&own_side) / rate(&theirs),
         ends.0,
         ends.1,
-        peak(&ours),
+        peak(&own_side),
         peak(&theirs),
     );
 }
 
 /// What a side prints; none if it cannot run.
 fn run(command: &mut Command) -> Option<Value> {
-    // glibc's allocator is told to keep its memory, as ours does.
-    command.envs([
-        ("MALLOC_MMAP_THRESHOLD_", "4294967296"),
-        ("MALLOC_TRIM_THRESHOLD_", "4294967296"),
-        ("MALLOC_TOP_PAD_", "268435456"),
-    ]);
-    let output = command.output().ok()?;
-    if !output.status.success() {
-        eprintln!("{}", String::from_utf8_lossy(&output.stderr));
-    }
-    serde_json::from_slice(&output.stdout).ok()
-}
-
-fn median(values: impl Iterator<Item = Option<f64>>) -> f64 {
-    let mut values: Vec<f64> = values.flatten().collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    serde_json::from_str(&printed(keeping_memory(command))?).ok()
 }

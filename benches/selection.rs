@@ -7,6 +7,9 @@
 
 #![allow(clippy::print_stdout, reason = "a bench talks")]
 
+mod common;
+
+use common::memory;
 use lyceum_components::artifact::{Source, write_header};
 use lyceum_components::{
     Artifact, Bar, Cancel, Context, Device, Error, FilePath, FolderPath, Kind, Precision, Result, Services,
@@ -158,16 +161,8 @@ fn choose(folder: &Path, (name, shards, options): &(&str, u64, Value)) {
     std::fs::remove_dir_all(&to).expect("it was there");
     println!(
         "{name:<12} {kept:>10} kept {seconds:>7.1} s {:>7.0} MB",
-        peak() / 1e6
+        memory("VmHWM:") / 1e6
     );
-}
-
-/// The peak of this process's memory in bytes; 0 where it is not told.
-fn peak() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    1024.0 * kilobytes.unwrap_or_default()
 }
 
 /// The scores, and nothing else.

@@ -176,16 +176,12 @@ impl Tokens {
         let [train, target, test] = &self.sets;
         let pad = train.details().eos_id;
         let equal = N::of(1.0 / train.len() as f64);
-        let r = params.rel_step.unwrap_or(match precision {
-            Precision::F64 => 3e-7,
-            Precision::F32 | Precision::Bf16 => 1e-4,
-        });
         WeightedDecoder {
             model: RowModel::new(self.decoder.clone(), pad, params.micro_batch, tick),
             examples: at(train),
             target: at(target),
             test: at(test),
-            difference: Difference::Relative(r),
+            difference: Difference::relative(params.rel_step, precision),
             policy: vec![equal; params.steps * train.len() as usize],
         }
     }

@@ -3,7 +3,7 @@
 
 use super::number::{add_scaled, norm};
 use super::{ExampleLosses, Number, Training};
-use crate::Result;
+use crate::{Precision, Result};
 
 /// How far parameters are moved along a direction v to take a difference.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -15,6 +15,14 @@ pub enum Difference {
 }
 
 impl Difference {
+    /// By `rel_step`; where it is left out by 3e-7 in f64 and 1e-4 in f32.
+    pub fn relative(rel_step: Option<f64>, precision: Precision) -> Self {
+        Self::Relative(rel_step.unwrap_or(match precision {
+            Precision::F64 => 3e-7,
+            Precision::F32 | Precision::Bf16 => 1e-4,
+        }))
+    }
+
     /// The same, three times shorter: what a result is compared with to know whether it can be trusted.
     #[must_use]
     pub fn third(self) -> Self {

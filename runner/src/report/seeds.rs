@@ -1,8 +1,8 @@
 //! Plots of runs that differ in their seed only.
 
-use super::data::{Curve, Drawing, ReportError, RunData};
+use super::data::{Drawing, ReportError, RunData};
 use super::plots::{Line, draw_placed, losses};
-use super::write::{base, distinct};
+use super::write::curves_by_step;
 use crate::execute::RunFolder;
 
 /// Training curves and what tables ask for, once for all seeds: means in bands. Each plot with its title.
@@ -35,14 +35,9 @@ pub(crate) fn plots_over_seeds(folders: &[RunFolder]) -> Result<Vec<(String, Str
 /// Every plot of lines of a run, under a title of its own.
 fn drawings(run: &RunData) -> Vec<(String, Drawing)> {
     let mut all = Vec::new();
-    for step in distinct(run.curves.iter().map(|curve| base(&curve.step))) {
-        let curves: Vec<&Curve> = run
-            .curves
-            .iter()
-            .filter(|curve| base(&curve.step) == step)
-            .collect();
-        let title = format!("Loss of {step}");
-        all.push((title.clone(), losses(&title, &curves)));
+    for (_, title, curves) in curves_by_step(run) {
+        let drawing = losses(&title, &curves);
+        all.push((title, drawing));
     }
     for table in &run.tables {
         let titled = |drawing: &Drawing| (format!("{} ({})", drawing.title, table.step), drawing.clone());

@@ -131,13 +131,7 @@ fn draw(runs: &[RunData], folder: &Path) -> Result<Vec<Plot>, ReportError> {
             });
             Ok(())
         };
-        for step in distinct(run.curves.iter().map(|curve| base(&curve.step))) {
-            let curves: Vec<&Curve> = run
-                .curves
-                .iter()
-                .filter(|curve| base(&curve.step) == step)
-                .collect();
-            let title = format!("Loss of {step}");
+        for (step, title, curves) in curves_by_step(run) {
             put(
                 format!("loss-{}", plain(step)),
                 title.clone(),
@@ -181,7 +175,7 @@ fn draw(runs: &[RunData], folder: &Path) -> Result<Vec<Plot>, ReportError> {
     Ok(drawn)
 }
 
-pub(super) fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut all = Vec::new();
     names.for_each(|name| {
         if !all.contains(&name) {
@@ -191,8 +185,17 @@ pub(super) fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str>
     all
 }
 
+/// Every step that has training curves, a title, and those of its variants.
+pub(super) fn curves_by_step(run: &RunData) -> impl Iterator<Item = (&str, String, Vec<&Curve>)> {
+    let steps = distinct(run.curves.iter().map(|curve| base(&curve.step)));
+    steps.into_iter().map(|step| {
+        let curves = run.curves.iter().filter(|curve| base(&curve.step) == step);
+        (step, format!("Loss of {step}"), curves.collect())
+    })
+}
+
 /// A step's name without its variant.
-pub(super) fn base(id: &str) -> &str {
+fn base(id: &str) -> &str {
     id.split('[').next().unwrap_or(id)
 }
 

@@ -93,7 +93,8 @@ fn context(
         "verdicts": verdicts(&base.claims, &groups, &short),
         "best": best(&ranked, &groups, results, &short),
         "means": quantities.iter().map(|quantity| means(quantity, &groups, results, &short)).collect::<Vec<_>>(),
-        "plots": plots(prepared, &drawn, results, &groups, &short)?,
+        "plots": plots(prepared, &drawn, results, &short)?,
+        "curves": curves(prepared, &groups)?,
         "failures": failures,
         "cost": cost(results, &short),
     }))
@@ -177,16 +178,9 @@ fn plots(
     prepared: &Prepared,
     drawn: &[&Quantity],
     results: &[Result<'_>],
-    groups: &[Group<'_>],
     short: &BTreeMap<String, String>,
 ) -> std::result::Result<Vec<Value>, ReportError> {
     let mut all = Vec::new();
-    let mut keep = |title: String, svg: String| {
-        let name = format!("{}.svg", in_file_names(&title));
-        put(&prepared.folder.plots().join(&name), svg)?;
-        all.push(json!({ "title": title, "file": format!("plots/{name}") }));
-        Ok::<(), ReportError>(())
-    };
     for path in &prepared.paths {
         let values = values_of(results, path);
         if values.len() < 2 {
@@ -204,24 +198,32 @@ fn plots(
             let title = format!("{} by {}", quantity.title(), short[path]);
             let names = [short[path].as_str(), &quantity.title()];
             if let Some(svg) = margin(&title, names, &values, &lines)? {
-                keep(title, svg)?;
+                all.push(kept(prepared, &title, svg)?);
             }
         }
     }
-    // Where only seeds were swept, curves of all of them are one plot.
-    if let [only] = groups
-        && only.members.len() > 1
-    {
-        let home = prepared.store.home();
-        let folders = only
-            .members
-            .iter()
-            .map(|result| RunFolder::new(home, &result.record.id));
-        for (title, svg) in plots_over_seeds(&folders.collect::<Vec<_>>())? {
-            keep(title, svg)?;
-        }
-    }
     Ok(all)
+}
+
+/// Training curves and tables' own where only seeds were swept, those of all seeds in one plot.
+fn curves(prepared: &Prepared, groups: &[Group<'_>]) -> std::result::Result<Vec<Value>, ReportError> {
+    let [only] = groups else {
+        return Ok(Vec::new());
+    };
+    let home = prepared.store.home();
+    let members = only.members.iter();
+    let folders: Vec<_> = members
+        .map(|result| RunFolder::new(home, &result.record.id))
+        .collect();
+    let plots = plots_over_seeds(&folders)?.into_iter();
+    plots.map(|(title, svg)| kept(prepared, &title, svg)).collect()
+}
+
+/// Writes a plot, and says where.
+fn kept(prepared: &Prepared, title: &str, svg: String) -> std::result::Result<Value, ReportError> {
+    let name = format!("{}.svg", in_file_names(title));
+    put(&prepared.folder.plots().join(&name), svg)?;
+    Ok(json!({ "title": title, "file": format!("plots/{name}") }))
 }
 
 fn in_file_names(title: &str) -> String {

@@ -1,6 +1,6 @@
 //! The tables and the report.
 
-use super::{lab, report, results, sweep};
+use super::{TINY, lab, report, results, sweep};
 use polars::prelude::{ParquetReader, SerReader};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -137,4 +137,23 @@ fn the_mean_over_seeds_is_that_of_the_results() {
     let half = 4.302_653 * (variance / 3.0).sqrt();
     let expected = format!("| context = 32 | {mean:.4} ± {half:.4} |");
     assert!(report(&lab).contains(&expected), "{expected}\n{}", report(&lab));
+}
+
+#[test]
+fn curves_of_seeds_are_drawn_in_one_plot_where_nothing_else_was_swept() {
+    let lab = lab("seeds = [1, 2]");
+    let student = r#"[steps.student]
+use = "train.lm"
+data = "@tokens"
+model = { hidden_size = 8, num_hidden_layers = 1, num_attention_heads = 1, max_position_embeddings = 32 }
+optim = { lr = 1e-3, batch_size = 2, budget = { steps = 3 } }
+"#;
+    lab.write("tiny.toml", format!("{TINY}{student}[sweep]\nseeds = [1, 2]\n"));
+    sweep(&lab);
+    let report = report(&lab);
+    assert!(report.contains("## Curves over seeds"), "{report}");
+    assert!(report.contains("](plots/Loss-of-student.svg)"), "{report}");
+    assert!(!report.contains("## Margins"), "{report}");
+    let plot = fs::read_to_string(lab.path(".lyceum/sweeps/tiny/plots/Loss-of-student.svg")).expect("a plot");
+    assert!(plot.contains("standard deviation of 2 seeds") && plot.contains("<polygon"));
 }

@@ -14,7 +14,7 @@ use crate::trajectory::{
     Agreement, BlocksAt, DecoderTraining, Difference, Gains, Number, Passed, RowModel, Steps, Targets,
     Trajectory, gains, project_simplex,
 };
-use crate::{Artifact, Bar, Context, Error, Precision, Result, disk};
+use crate::{Artifact, Bar, Context, Error, Result, disk};
 use polars::prelude::Column;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -272,10 +272,6 @@ impl<'a> Solver<'a> {
     fn training<N: Number>(&self, decoder: model::Decoder) -> DecoderTraining<'_, N> {
         let params = self.params;
         let at = |blocks, positions| Box::new(BlocksAt { blocks, positions });
-        let r = params.rel_step.unwrap_or(match self.context.precision {
-            Precision::F64 => 3e-7,
-            Precision::F32 | Precision::Bf16 => 1e-4,
-        });
         let trained: Range<u64> = 0..(params.steps * params.optim.batch_size) as u64;
         let tick = Box::new(|_| self.context.check_cancelled());
         DecoderTraining {
@@ -295,7 +291,7 @@ impl<'a> Solver<'a> {
                     .map(|drawn| (drawn, self.context.stream("target"))),
             },
             examples: at(&self.blocks, self.drawn.clone()),
-            difference: Difference::Relative(r),
+            difference: Difference::relative(params.rel_step, self.context.precision),
         }
     }
 
