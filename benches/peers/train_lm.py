@@ -4,7 +4,7 @@ tokens; prints tokens/s and the peak of memory as JSON.
 
     python benches/peers/train_lm.py --family gpt2 --work train --precision f32 --hidden 256 --layers 6 --heads 4
 
-bf16 is autocast. `--compile` compiles the model first. Give it an allocator that keeps its memory, as Lyceum has:
+bf16 is autocast. `--device cuda` runs it on a GPU, and the peak is that of its memory. `--compile` compiles the model first. Give it an allocator that keeps its memory, as Lyceum has:
     MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=268435456
 """
 import argparse
@@ -110,15 +110,16 @@ def main():
     p.add_argument("--family", choices=["llama", "gpt2"], default="llama")
     p.add_argument("--work", choices=["train", "score"], default="train")
     p.add_argument("--precision", choices=["f32", "bf16"], default="f32")
+    p.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     p.add_argument("--compile", action="store_true")
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     torch.manual_seed(0)
-    model = Decoder(a) if a.family == "llama" else PlainDecoder(a)
+    model = (Decoder(a) if a.family == "llama" else PlainDecoder(a)).to(a.device)
     forward = torch.compile(model) if a.compile else model
     optim = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-    ids = torch.randint(a.vocab, (a.batch, a.context + 1))
-    cast = torch.autocast("cpu", torch.bfloat16) if a.precision == "bf16" else contextlib.nullcontext()
+    ids = torch.randint(a.vocab, (a.batch, a.context + 1)).to(a.device)
+    cast = torch.autocast(a.device, torch.bfloat16) if a.precision == "bf16" else contextlib.nullcontext()
 
     def loss(reduction):
         with cast:
@@ -144,10 +145,11 @@ def main():
         step()
         if i >= 2:
             times.append(time.perf_counter() - start)
-    print(json.dumps({
-        "tokens_per_second": a.batch * a.context / statistics.median(times),
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-    }))
+    if a.device == "cuda":
+        peak = torch.cuda.max_memory_allocated()
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"tokens_per_second": a.batch * a.context / statistics.median(times), "peak_bytes": peak}))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,12 @@
 //! full, windows, packed sequences, biases by key and by distance.
 
 use burn::backend::Dispatch;
+#[cfg(feature = "cube")]
+use burn::tensor::Int;
 use burn::tensor::{DType, Tensor};
 
+#[cfg(feature = "cube")]
+use crate::cube;
 use crate::flex::{self, Differentiable};
 use crate::linear::widened;
 use crate::rope::Pairing;
@@ -50,6 +54,11 @@ pub fn attention(
     assert_eq!(k_csgd.dims(), v_csgd.dims(), "keys and values have one shape");
     assert_eq!(d, kd, "queries and keys agree in width");
     let attention = Attention::new(mask, scale, [b, t, h], [c, s, g]);
+    #[cfg(feature = "cube")]
+    if let Some(ranges) = on_gpu(&q_bthd, mask, &attention.sight) {
+        let qkv_bthd = Tensor::cat(vec![q_bthd, k_csgd, v_csgd], 2);
+        return cube::self_attention(qkv_bthd, ranges, scale, g);
+    }
     if !flex::is_fused(&q_bthd) {
         return reference::reference(q_bthd, k_csgd, v_csgd, scale, mask, &attention.sight);
     }
@@ -86,6 +95,13 @@ pub fn self_attention(
             Some(rotation) => rotation.apply(x_bthd),
             None => x_bthd,
         };
+        #[cfg(feature = "cube")]
+        if rotation.is_none() {
+            let sight = Sight::new(mask, [b, t], [b, t]);
+            if let Some(ranges) = on_gpu(&qkv_bthd, mask, &sight) {
+                return cube::self_attention(qkv_bthd, ranges, scale, groups);
+            }
+        }
         let (q_bthd, k_btgd) = (turned(part(0, h)), turned(part(h, groups)));
         return attention(q_bthd, k_btgd, part(h + groups, groups), scale, mask);
     }
@@ -112,6 +128,18 @@ pub fn self_attention(
             turned,
         },
     ))
+}
+
+/// Which keys every query sees, where a GPU's own body takes the call: bf16, which tensor cores multiply.
+#[cfg(feature = "cube")]
+fn on_gpu(x_bthd: &Tensor<4>, mask: &Mask, sight: &Sight) -> Option<Tensor<3, Int>> {
+    let plain = mask.slopes.is_none() && mask.relative.is_none() && x_bthd.shape().num_elements() > 0;
+    let taken = plain && cube::takes(x_bthd) && x_bthd.dtype() == DType::BF16 && cube::fits(x_bthd.dims()[3]);
+    if taken {
+        sight.ranges(&x_bthd.device())
+    } else {
+        None
+    }
 }
 
 /// The table of learned biases in one line; none is an empty one.

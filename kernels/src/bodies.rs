@@ -19,8 +19,23 @@ const COMPOSED: &str = "composed of burn's operations";
 const OWN: &str = if cfg!(feature = "cube") {
     "one kernel of our own"
 } else {
-    "composed of burn's operations (built without the feature `cube`)"
+    "composed of burn's operations (built without GPUs)"
 };
+
+const ATTENTION: &str = if cfg!(feature = "cube") {
+    "bf16: kernels of our own, no scores held; f32: composed of burn's operations"
+} else {
+    COMPOSED
+};
+
+/// What multiplies matrices on a GPU.
+fn library() -> &'static str {
+    #[cfg(feature = "cuda")]
+    if crate::cube::cublas::is_there() {
+        return "cuBLAS";
+    }
+    "burn's product (no cuBLAS here)"
+}
 
 /// The body of every operation on this machine. Types that are not named (f64 everywhere, bf16 on the processor) take the
 /// composed one.
@@ -41,11 +56,11 @@ pub fn bodies() -> Vec<Body> {
         gpu,
     };
     vec![
-        body("linear", products, "burn's product"),
-        body("row_linear", fused, "burn's product"),
+        body("linear", products, library()),
+        body("row_linear", fused, library()),
         body("linear_cross_entropy, linear_nll", fused, OWN),
         body("linear_divergence", fused, COMPOSED),
-        body("attention", fused, COMPOSED),
+        body("attention", fused, ATTENTION),
         body("layer_norm, rms_norm", fused, OWN),
         body("gelu, swiglu", fused, OWN),
         body("rope", fused, OWN),

@@ -1,6 +1,8 @@
 //! Cross-entropy through the output head, in chunks of rows: logits of all rows are never held at once.
 
 use burn::backend::Dispatch;
+#[cfg(feature = "cube")]
+use burn::tensor::DType;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{IndexingUpdateOp, Int, Shape, Tensor};
 use burn_flex::FlexTensor;
@@ -16,6 +18,8 @@ use crate::projection::{Backward, Projection, chunk_rows, chunks, indices, task_
 use crate::simd::{exponentials, vectorised};
 
 mod along;
+#[cfg(feature = "cube")]
+mod gpu;
 
 pub(crate) use along::flex_nll_along;
 pub use along::{CrossEntropyAlong, linear_cross_entropy_along};
@@ -89,6 +93,10 @@ fn gradients(
     products: Products,
     wants_hidden: bool,
 ) -> Gradients {
+    #[cfg(feature = "cube")]
+    if gpu::takes(&hidden_nd, bias_v.as_ref(), products) {
+        return gpu::gradients(hidden_nd, head_vd, targets_n, weights_n);
+    }
     if !flex::is_fused(&hidden_nd) {
         return reference_gradients(hidden_nd, head_vd, bias_v, targets_n, weights_n, products);
     }
@@ -144,8 +152,9 @@ fn reference_gradients(
 /// Negative log-likelihoods of the targets, and the gradient of their weighted sum with respect to the logits.
 fn softmax(logits_cv: Tensor<2>, target_c: Tensor<1, Int>, weight_c: Tensor<1>) -> (Tensor<1>, Tensor<2>) {
     #[cfg(feature = "cube")]
-    if cube::takes(&logits_cv) && weight_c.dtype() == logits_cv.dtype() {
-        return cube::likelihoods(logits_cv, target_c, weight_c);
+    if cube::takes(&logits_cv) && logits_cv.dtype() == DType::F32 {
+        let v = logits_cv.dims()[1];
+        return cube::likelihoods(logits_cv, target_c, weight_c, v);
     }
     let target_c1 = target_c.unsqueeze_dim::<2>(1);
     let weight_c1 = weight_c.unsqueeze_dim::<2>(1);
@@ -176,6 +185,10 @@ pub fn linear_nll(
     let (bias_v, targets_n) = (bias_v.map(Tensor::without_autodiff), targets_n.without_autodiff());
     if flex::is_fused(&hidden_nd) && takes(head_vd.dtype()) {
         return likelihoods(hidden_nd, head_vd, bias_v, targets_n, products).nll_n;
+    }
+    #[cfg(feature = "cube")]
+    if gpu::takes(&hidden_nd, bias_v.as_ref(), products) {
+        return gpu::nll(hidden_nd, head_vd, targets_n);
     }
     reference_nll(hidden_nd, head_vd, bias_v, targets_n, products)
 }
@@ -243,8 +256,9 @@ fn reference_nll(
         let target_c = targets_n.clone().narrow(0, start, rows);
         let logits_cv = projection.logits(start, rows, products);
         #[cfg(feature = "cube")]
-        if cube::takes(&logits_cv) {
-            return cube::nll(logits_cv, target_c);
+        if cube::takes(&logits_cv) && logits_cv.dtype() == DType::F32 {
+            let v = logits_cv.dims()[1];
+            return cube::nll(logits_cv, target_c, v);
         }
         log_softmax(logits_cv, 1)
             .gather(1, target_c.unsqueeze_dim::<2>(1))

@@ -14,14 +14,19 @@ use crate::adamw::AdamW;
 use crate::gelu::Gelu;
 
 mod adamw;
+mod attention;
 mod cross_entropy;
+#[cfg(feature = "cuda")]
+pub(crate) mod cublas;
 mod gelu;
 mod graph;
 mod norm;
+mod product;
 mod rope;
 mod rows;
 mod swiglu;
 
+pub(crate) use attention::fits;
 use graph::Differentiable;
 use rows::{empty_like, greatest, owned, total, units};
 
@@ -69,26 +74,59 @@ pub(crate) fn rope(x_bthd: Tensor<4>, cos_tr: Tensor<2>, sin_tr: Tensor<2>) -> T
     ))
 }
 
+/// `[…, m, k] · […, k, n]` in the type of `a`; where one of them is bfloat16, both are taken so.
+pub(crate) fn product<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::cube_product(a.into_dispatch(), b.into_dispatch()))
+}
+
+/// The same in another type, outside the graph.
+pub(crate) fn product_as<const D: usize>(a: Tensor<D>, b: Tensor<D>, dtype: DType) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::cube_product_as(
+        a.into_dispatch(),
+        b.into_dispatch(),
+        dtype,
+    ))
+}
+
+/// Attention over the keys in `ranges`, `[b, t, 2]`, of queries, keys and values in one tensor, `[b, t, h + 2·groups, d]`: the
+/// values, `[b, t, h, d]`.
+pub(crate) fn self_attention(
+    qkv_bthd: Tensor<4>,
+    ranges: Tensor<3, Int>,
+    scale: f64,
+    groups: usize,
+) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::cube_attention(
+        qkv_bthd.into_dispatch(),
+        ranges.into_dispatch(),
+        scale,
+        groups,
+    ))
+}
+
 /// Negative log-likelihoods of the targets, and the gradient of their weighted sum with respect to the logits, which takes
-/// the logits' place.
+/// the logits' place, and zeros that of what stands behind the first `v`. The likelihoods and weights are f32.
 pub(crate) fn likelihoods(
     logits_cv: Tensor<2>,
     targets_c: Tensor<1, Int>,
     weights_c: Tensor<1>,
+    v: usize,
 ) -> (Tensor<1>, Tensor<2>) {
     let (nll_c, gradient_cv) = Dispatch::cube_softmax(
         logits_cv.into_dispatch(),
         targets_c.into_dispatch(),
         weights_c.into_dispatch(),
+        v,
     );
     (Tensor::from_dispatch(nll_c), Tensor::from_dispatch(gradient_cv))
 }
 
-/// Negative log-likelihoods of the targets.
-pub(crate) fn nll(logits_cv: Tensor<2>, targets_c: Tensor<1, Int>) -> Tensor<1> {
+/// Negative log-likelihoods of the targets among the first `v` logits, in f32.
+pub(crate) fn nll(logits_cv: Tensor<2>, targets_c: Tensor<1, Int>, v: usize) -> Tensor<1> {
     Tensor::from_dispatch(Dispatch::cube_nll(
         logits_cv.into_dispatch(),
         targets_c.into_dispatch(),
+        v,
     ))
 }
 
@@ -131,6 +169,15 @@ pub(crate) trait Forwards: Backend {
     ) -> FloatTensor<Self>;
     #[fusion(dtype = x, shape = x)]
     fn cube_rope(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self>;
+    #[fusion(dtype = a, shape = product::shape(a, b))]
+    fn cube_product(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self>;
+    #[fusion(dtype = qkv, shape = Shape::new([qkv[0], qkv[1], qkv[2] - 2 * groups, qkv[3]]))]
+    fn cube_attention(
+        qkv: FloatTensor<Self>,
+        ranges: IntTensor<Self>,
+        scale: f64,
+        groups: usize,
+    ) -> FloatTensor<Self>;
 }
 
 /// Backward passes, and what has none.
@@ -160,16 +207,45 @@ pub(crate) trait Backwards: Backend {
         cos: FloatTensor<Self>,
         sin: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
+    #[fusion(dtype = dtype, shape = product::shape(a, b))]
+    fn cube_product_as(a: FloatTensor<Self>, b: FloatTensor<Self>, dtype: DType) -> FloatTensor<Self>;
+    /// `ln Σ exp(score)` of each query and head, `[b, h, t]`.
+    #[fusion(dtype = DType::F32, shape = Shape::new([qkv[0], qkv[2] - 2 * groups, qkv[1]]))]
+    fn cube_attention_sums(
+        qkv: FloatTensor<Self>,
+        ranges: IntTensor<Self>,
+        scale: f64,
+        groups: usize,
+    ) -> FloatTensor<Self>;
+    #[fusion(dtype = qkv, shape = Shape::new([qkv[0], qkv[1], qkv[2] - 2 * groups, qkv[3]]))]
+    fn cube_attention_values(
+        qkv: FloatTensor<Self>,
+        ranges: IntTensor<Self>,
+        sums: FloatTensor<Self>,
+        scale: f64,
+        groups: usize,
+    ) -> FloatTensor<Self>;
+    #[fusion(dtype = qkv, shape = qkv)]
+    fn cube_attention_backward(
+        qkv: FloatTensor<Self>,
+        ranges: IntTensor<Self>,
+        sums: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        scale: f64,
+        groups: usize,
+    ) -> FloatTensor<Self>;
     /// The negative log-likelihoods, and the gradients of their weighted sum with respect to the logits.
-    #[fusion(meta = |logits, _targets, weights| (weights.clone(), logits.clone()))]
+    #[fusion(meta = |logits, _targets, weights, _v| (weights.clone(), logits.clone()))]
     fn cube_softmax(
         logits: FloatTensor<Self>,
         targets: IntTensor<Self>,
         weights: FloatTensor<Self>,
+        v: usize,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
     /// The negative log-likelihoods alone.
-    #[fusion(dtype = logits, shape = Shape::new([logits[0]]))]
-    fn cube_nll(logits: FloatTensor<Self>, targets: IntTensor<Self>) -> FloatTensor<Self>;
+    #[fusion(dtype = DType::F32, shape = Shape::new([logits[0]]))]
+    fn cube_nll(logits: FloatTensor<Self>, targets: IntTensor<Self>, v: usize) -> FloatTensor<Self>;
     #[fusion(meta = |parameter, _gradient, first, second, _settings| (parameter.clone(), first.clone(), second.clone()))]
     fn cube_adamw(
         parameter: FloatTensor<Self>,
@@ -195,6 +271,16 @@ impl Forwards for CubeBackend {
 
     fn cube_rope(x: CubeTensor, cos: CubeTensor, sin: CubeTensor) -> CubeTensor {
         rope::rotate(x, cos, sin, 1.0)
+    }
+
+    fn cube_product(a: CubeTensor, b: CubeTensor) -> CubeTensor {
+        let dtype = a.dtype;
+        product::product(a, b, dtype)
+    }
+
+    fn cube_attention(qkv: CubeTensor, ranges: CubeTensor, scale: f64, groups: usize) -> CubeTensor {
+        let sums = attention::sums(qkv.clone(), ranges.clone(), scale, groups);
+        attention::values(qkv, ranges, sums, scale, groups)
     }
 }
 
@@ -226,16 +312,47 @@ impl Backwards for CubeBackend {
         rope::rotate(gradient, cos, sin, -1.0)
     }
 
+    fn cube_product_as(a: CubeTensor, b: CubeTensor, dtype: DType) -> CubeTensor {
+        product::product(a, b, dtype)
+    }
+
+    fn cube_attention_sums(qkv: CubeTensor, ranges: CubeTensor, scale: f64, groups: usize) -> CubeTensor {
+        attention::sums(qkv, ranges, scale, groups)
+    }
+
+    fn cube_attention_values(
+        qkv: CubeTensor,
+        ranges: CubeTensor,
+        sums: CubeTensor,
+        scale: f64,
+        groups: usize,
+    ) -> CubeTensor {
+        attention::values(qkv, ranges, sums, scale, groups)
+    }
+
+    fn cube_attention_backward(
+        qkv: CubeTensor,
+        ranges: CubeTensor,
+        sums: CubeTensor,
+        values: CubeTensor,
+        gradient: CubeTensor,
+        scale: f64,
+        groups: usize,
+    ) -> CubeTensor {
+        attention::backward([qkv, ranges, sums, values, gradient], scale, groups)
+    }
+
     fn cube_softmax(
         logits: CubeTensor,
         targets: CubeTensor,
         weights: CubeTensor,
+        v: usize,
     ) -> (CubeTensor, CubeTensor) {
-        cross_entropy::softmax(logits, targets, weights)
+        cross_entropy::softmax(logits, targets, weights, v)
     }
 
-    fn cube_nll(logits: CubeTensor, targets: CubeTensor) -> CubeTensor {
-        cross_entropy::nll(logits, targets)
+    fn cube_nll(logits: CubeTensor, targets: CubeTensor, v: usize) -> CubeTensor {
+        cross_entropy::nll(logits, targets, v)
     }
 
     fn cube_adamw(

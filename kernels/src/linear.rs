@@ -5,6 +5,8 @@ use burn::tensor::{DType, Shape, Tensor};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+#[cfg(feature = "cube")]
+use crate::cube;
 use crate::flex::{self, Differentiable, Operation, Plain};
 use crate::matrix::View;
 use crate::panels;
@@ -78,16 +80,28 @@ pub(crate) fn reference(
         Orientation::Panels => panels::in_rows(w),
     };
     let product_nv = match products {
-        Products::Full => x_nk.matmul(widened(w_kv, dtype)),
-        Products::Bf16 => {
-            let narrow_kv = widened(w_kv, DType::BF16);
-            x_nk.cast(DType::BF16).matmul(narrow_kv).cast(dtype)
-        }
+        Products::Full => product(x_nk, w_kv),
+        Products::Bf16 => product(x_nk.cast(DType::BF16), w_kv).cast(dtype),
     };
     match bias_v {
         Some(bias_v) => product_nv + widened(bias_v, dtype).unsqueeze(),
         None => product_nv,
     }
+}
+
+/// `[…, m, k] · […, k, n]` in the type of `a`, which `b` is taken in.
+pub(crate) fn product<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
+    // What is to be narrowed is so inside the operation, whose gradient then has the type of the weights.
+    #[cfg(feature = "cube")]
+    if cube::takes(&a) && a.dtype() == DType::BF16 {
+        return cube::product(a, b);
+    }
+    let b = widened(b, a.dtype());
+    #[cfg(feature = "cube")]
+    if cube::takes(&a) {
+        return cube::product(a, b);
+    }
+    a.matmul(b)
 }
 
 /// A tensor in the type of what it is combined with.

@@ -2,9 +2,10 @@
 //!
 //! An element is always added up in the same order, so bytes do not depend on the number of threads.
 
-use burn::tensor::{DType, bf16};
+use burn::tensor::{DType, Tensor, bf16};
 use burn_flex::FlexTensor;
 
+use crate::linear::widened;
 use crate::matrix::View;
 use crate::weights::Weights;
 
@@ -23,6 +24,18 @@ pub enum Products {
     /// Operands are rounded to bfloat16 (to nearest, ties to even); their products are exact and added up in f32. Beside
     /// f32 the root mean square of the error is about 2.4e-3 of that of the result.
     Bf16,
+}
+
+impl Products {
+    /// What goes from one product to the next, in the type that it has there: bfloat16 on a GPU whose products are, which
+    /// would round it anyway; elsewhere as it is.
+    pub fn between<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        if self == Self::Bf16 && !crate::flex::is_flex(&x) {
+            widened(x, DType::BF16)
+        } else {
+            x
+        }
+    }
 }
 
 /// A right factor as it is held: f32, or bfloat16 as frozen weights are.

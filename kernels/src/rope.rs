@@ -4,6 +4,8 @@
 #![allow(clippy::inline_always)]
 
 use burn::backend::Dispatch;
+#[cfg(feature = "cube")]
+use burn::tensor::DType;
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
@@ -11,6 +13,7 @@ use rayon::prelude::*;
 #[cfg(feature = "cube")]
 use crate::cube;
 use crate::flex::{self, Differentiable, Operation};
+use crate::linear::widened;
 use crate::simd::{multiply_add, vectorised};
 
 /// Elements of one task.
@@ -25,7 +28,7 @@ pub enum Pairing {
     Interleaved,
 }
 
-/// Rotates the first `2·r` elements of each head's vector by its position's angles, which are constants; the others pass.
+/// Rotates the first `2·r` elements of each head's vector by its position's angles, which are constants, of any type; the others pass.
 ///
 /// # Shapes
 /// `x_bthd`: `[b, t, h, d]`; `cos_tr`, `sin_tr`: `[t, r]` with `2·r ≤ d`, the angle of pair `i` at each position.
@@ -51,14 +54,11 @@ pub fn rope_heads(
         "one angle for each position and pair"
     );
     #[cfg(feature = "cube")]
-    if cube::takes(&x_bthd)
-        && pairing == Pairing::Halves
-        && 2 * r == d
-        && heads == h
-        && [&cos_tr, &sin_tr].map(Tensor::dtype) == [x_bthd.dtype(); 2]
-    {
+    if cube::takes(&x_bthd) && pairing == Pairing::Halves && 2 * r == d && heads == h {
+        let [cos_tr, sin_tr] = [cos_tr, sin_tr].map(|x_tr| widened(x_tr, DType::F32));
         return cube::rope(x_bthd, cos_tr, sin_tr);
     }
+    let [cos_tr, sin_tr] = [cos_tr, sin_tr].map(|x_tr| widened(x_tr, x_bthd.dtype()));
     if !flex::is_fused(&x_bthd) {
         return reference(x_bthd, cos_tr, sin_tr, pairing, heads);
     }

@@ -31,13 +31,14 @@ fn device(dtype: DType) -> Device {
     }
 }
 
+/// Whether tests in f32 run on a GPU.
+pub(crate) fn on_gpu() -> bool {
+    device(DType::F32) != Device::flex()
+}
+
 /// How far f32 may be off: on a GPU four times as much, where sums over a row are taken one after the other.
 pub(crate) fn tolerance(on_cpu: f64) -> f64 {
-    if device(DType::F32) == Device::flex() {
-        on_cpu
-    } else {
-        4.0 * on_cpu
-    }
+    if on_gpu() { 4.0 * on_cpu } else { on_cpu }
 }
 
 /// A tensor of `values`, tracked or not.

@@ -48,8 +48,18 @@ impl Layer {
             &self.attention_norm,
             self.attention_norm_bias.as_ref(),
         );
+        // The stream keeps its type, and a cache's keys and values theirs; what goes from product to product may be narrower.
+        let (dtype, cached) = (x_nd.dtype(), cache.is_some());
+        let between = |x_nd| {
+            if cached {
+                x_nd
+            } else {
+                settings.products.between(x_nd)
+            }
+        };
+        let normed_nd = between(normed_nd);
         let mixed_nd = self.attention(normed_nd.clone(), [b, t], settings, window, place, cache);
-        let attended_nd = x_nd.clone() + mixed_nd;
+        let attended_nd = x_nd.clone() + mixed_nd.cast(dtype);
         // In a parallel layer both parts read the stream as it came in.
         let source_nd = if settings.parallel {
             x_nd
@@ -57,10 +67,13 @@ impl Layer {
             attended_nd.clone()
         };
         let normed_nd = match &self.feed_forward_norm {
-            Some(scale) => settings.norm(source_nd, scale, self.feed_forward_norm_bias.as_ref()),
+            Some(scale) => {
+                let shift = self.feed_forward_norm_bias.as_ref();
+                between(settings.norm(source_nd, scale, shift))
+            }
             None => normed_nd,
         };
-        attended_nd + self.feed_forward(normed_nd, settings, place.few)
+        attended_nd + self.feed_forward(normed_nd, settings, place.few).cast(dtype)
     }
 
     fn attention(

@@ -47,10 +47,10 @@ impl Optimizer {
     pub fn step<M: Module>(&mut self, module: M, gradients: GradientsParams, lr: f64) -> (M, f64) {
         let mut squares = SquaredNorm {
             gradients: &gradients,
-            sum: 0.0,
+            squares: Vec::new(),
         };
         module.visit(&mut squares);
-        let norm = squares.sum.sqrt();
+        let norm = squares.sum().sqrt();
         let limit = self.settings.clip_norm;
         // PyTorch's clip_grad_norm_ adds the same 1e-6.
         let scale = if limit > 0.0 {
@@ -173,17 +173,27 @@ impl ModuleVisitor for Paths {
     }
 }
 
-/// Sums the squares of a module's gradients, parameter by parameter in the module's order.
+/// The squares of a module's gradients, parameter by parameter in the module's order.
 struct SquaredNorm<'a> {
     gradients: &'a GradientsParams,
-    sum: f64,
+    squares: Vec<Tensor<1>>,
+}
+
+impl SquaredNorm<'_> {
+    /// Their sum; a GPU is waited for once, not for every parameter.
+    fn sum(self) -> f64 {
+        if self.squares.is_empty() {
+            return 0.0;
+        }
+        let squares = Tensor::cat(self.squares, 0).into_data().convert::<f64>();
+        squares.iter::<f64>().sum()
+    }
 }
 
 impl ModuleVisitor for SquaredNorm<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            let sum = squared_norm(gradient).into_data().convert::<f64>();
-            self.sum += sum.try_into_vec::<f64>().expect("converted to f64")[0];
+            self.squares.push(squared_norm(gradient));
         }
     }
 }

@@ -4,7 +4,7 @@ use burn::tensor::{Int, Tensor, TensorCreationOptions, TensorData, activation::s
 
 use super::mask::{Buckets, Mask};
 use super::sight::Sight;
-use crate::linear::widened;
+use crate::linear::{product, widened};
 
 /// The operation composed of burn's.
 pub(super) fn reference(
@@ -16,6 +16,9 @@ pub(super) fn reference(
     sight: &Sight,
 ) -> Tensor<4> {
     let [b, t, h, _] = q_bthd.dims();
+    if b == 0 {
+        return q_bthd;
+    }
     let dtype = q_bthd.dtype();
     let device = q_bthd.device().without_autodiff();
     let constant = |values: Vec<f64>, shape: [usize; 4]| {
@@ -33,7 +36,7 @@ pub(super) fn reference(
         }
         repeat_heads(x_bsgd.swap_dims(1, 2), h)
     });
-    let mut scores_bhts = q_bhtd.matmul(k_bhsd.swap_dims(2, 3)) * scale;
+    let mut scores_bhts = product(q_bhtd, k_bhsd.swap_dims(2, 3)) * scale;
     // Of one sequence or of all.
     let distances = if mask.slopes.is_some() || mask.relative.is_some() {
         sight.distances(s)
@@ -66,7 +69,7 @@ pub(super) fn reference(
         scores_bhts = scores_bhts + constant(bias.collect(), [b, 1, 1, s]);
     }
     let scores_bhts = scores_bhts.mask_fill(sight.hidden(s, &device), f32::NEG_INFINITY);
-    let mut values_bhtd = softmax(scores_bhts, 3).matmul(v_bhsd);
+    let mut values_bhtd = product(softmax(scores_bhts, 3), v_bhsd);
     if let Some(blind_b1t1) = sight.blind(&device) {
         values_bhtd = values_bhtd.mask_fill(blind_b1t1, 0.0);
     }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use burn::tensor::{Bool, Device, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
 use super::mask::{Mask, Row, Segments};
 
@@ -78,16 +78,62 @@ impl Sight {
         self.keys(sequence, i).any(|key| self.shown(sequence, key))
     }
 
-    /// True where a query does not see a key, `[b, 1, t, s]` for the first `s` keys; all false for queries that see none,
-    /// which [`blind`](Self::blind) finds, so that no softmax is taken over nothing.
+    /// True where a query does not see a key, `[b, 1, t, s]` for the first `s` keys, or `[1, 1, t, s]` where all sequences see
+    /// alike; all false for queries that see none, which [`blind`](Self::blind) finds, so that no softmax is taken over
+    /// nothing.
     pub(super) fn hidden(&self, s: usize, device: &Device) -> Tensor<4, Bool> {
-        let mut hidden = Vec::with_capacity(self.rows.len() * self.t * s);
-        for (sequence, i) in self.queries() {
-            let (keys, sees) = (self.keys(sequence, i), self.sees(sequence, i));
-            hidden.extend((0..s).map(|key| sees && !(keys.contains(&key) && self.shown(sequence, key))));
+        let sequences = if self.alike() { 1 } else { self.rows.len() };
+        let (mut first, mut end) = (Vec::new(), Vec::new());
+        for (sequence, i) in self.queries().take(sequences * self.t) {
+            let keys = self.keys(sequence, i);
+            let (from, to) = if self.sees(sequence, i) {
+                (keys.start, keys.end)
+            } else {
+                (0, s)
+            };
+            first.push(from as i64);
+            end.push(to as i64);
         }
+        let ends = |of: Vec<i64>| {
+            Tensor::<4, Int>::from_data(TensorData::new(of, [sequences, 1, self.t, 1]), device)
+        };
+        let keys = Tensor::<1, Int>::arange(0..s as i64, device).reshape([1, 1, 1, s]);
+        let hidden = keys
+            .clone()
+            .lower(ends(first))
+            .bool_or(keys.greater_equal(ends(end)));
+        let Some(_) = &self.key_bias else {
+            return hidden;
+        };
+        let veiled = |(sequence, i): (usize, usize)| {
+            let sees = self.sees(sequence, i);
+            (0..s).map(move |key| sees && !self.shown(sequence, key))
+        };
+        let veiled: Vec<bool> = self.queries().flat_map(veiled).collect();
         let shape = [self.rows.len(), 1, self.t, s];
-        Tensor::from_data(TensorData::new(hidden, shape), device)
+        hidden.bool_or(Tensor::from_data(TensorData::new(veiled, shape), device))
+    }
+
+    /// The first key that each query sees and the first after them, `[b, t, 2]`; none where that does not say all.
+    #[cfg(feature = "cube")]
+    pub(super) fn ranges(&self, device: &Device) -> Option<Tensor<3, Int>> {
+        let own = |(i, row): (usize, &Row)| row.row == i && row.past == 0;
+        if self.t != self.s || self.key_bias.is_some() || !self.rows.iter().enumerate().all(own) {
+            return None;
+        }
+        let ends = |(sequence, i)| {
+            let keys = self.keys(sequence, i);
+            [keys.start as i64, keys.end as i64]
+        };
+        let ranges: Vec<i64> = self.queries().flat_map(ends).collect();
+        let shape = [self.rows.len(), self.t, 2];
+        Some(Tensor::from_data(TensorData::new(ranges, shape), device))
+    }
+
+    /// Whether every sequence's queries see the same keys of theirs, but for those whose bias hides them.
+    fn alike(&self) -> bool {
+        let same = |pair: &[Row]| pair[0].first == pair[1].first && pair[0].past == pair[1].past;
+        self.segments.is_none() && self.key_bias.is_none() && self.rows.windows(2).all(same)
     }
 
     /// True for queries that see no key, `[b, 1, t, 1]`; none where all see one.

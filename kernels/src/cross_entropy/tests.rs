@@ -1,7 +1,9 @@
 use burn::tensor::{DType, Int, Tensor, TensorData, activation::log_softmax};
 
 use super::*;
-use crate::testing::{assert_close, check, host, on_every_level, on_threads, tensor, tolerance, values};
+use crate::testing::{
+    assert_close, check, host, on_every_level, on_gpu, on_threads, tensor, tolerance, values,
+};
 
 /// Targets where `like` lies, in its graph or outside.
 fn targets<const D: usize>(n: usize, v: usize, like: &Tensor<D>) -> Tensor<1, Int> {
@@ -45,6 +47,18 @@ fn plain(
 
 /// Loss, likelihoods and gradients of hidden states, head and bias where there is one.
 fn results([n, d, v]: [usize; 3], scale: f64, dtype: DType, fused: bool, biased: bool) -> Vec<Vec<f64>> {
+    results_by([n, d, v], scale, dtype, fused, biased, Products::Full)
+}
+
+/// The same with these products.
+fn results_by(
+    [n, d, v]: [usize; 3],
+    scale: f64,
+    dtype: DType,
+    fused: bool,
+    biased: bool,
+    products: Products,
+) -> Vec<Vec<f64>> {
     let x = tensor(&values(1, n * d, scale), [n, d], dtype, true);
     let w = tensor(&values(2, v * d, 1.0), [v, d], dtype, true);
     let bias = biased.then(|| tensor(&values(4, v, 2.0), [v], dtype, true));
@@ -56,7 +70,7 @@ fn results([n, d, v]: [usize; 3], scale: f64, dtype: DType, fused: bool, biased:
             bias.clone(),
             targets(n, v, &x),
             weights,
-            Products::Full,
+            products,
         );
         (result.loss, host(result.nll_n))
     } else {
@@ -100,6 +114,22 @@ fn value_and_gradients_equal_the_plain_loss() {
                     assert_close(&format!("{sizes:?} {dtype:?}"), found, expected, allowed);
                 }
             });
+        }
+    }
+}
+
+#[cfg(feature = "cube")]
+#[test]
+fn products_in_bfloat16_on_a_gpu_stay_near() {
+    if !on_gpu() || cfg!(feature = "wgpu") {
+        eprintln!("skipped: no GPU with bfloat16 is named in LYCEUM_TEST_DEVICE");
+        return;
+    }
+    for sizes in [[1, 64, 7], [70, 64, 300], [300, 128, 1000]] {
+        let expected = results(sizes, 0.3, DType::F64, false, false);
+        let found = results_by(sizes, 0.3, DType::F32, true, false, Products::Bf16);
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_close(&format!("{sizes:?}"), found, expected, 2e-2);
         }
     }
 }
@@ -290,7 +320,13 @@ fn the_likeliest_token_has_the_least() {
             let (x, w, bias) = (x.clone(), w.clone(), Some(bias.clone()));
             let found = linear_likelihoods(x.clone(), w.clone(), bias.clone(), targets.clone(), products);
             let (nll, least) = (host(found.nll_n), host(found.least_n));
-            assert_eq!(nll, host(linear_nll(x, w, bias, targets.clone(), products)));
+            let alone = host(linear_nll(x, w, bias, targets.clone(), products));
+            if on_gpu() {
+                // Another body.
+                assert_close("alone", &alone, &nll, 1e-6);
+            } else {
+                assert_eq!(alone, nll);
+            }
             for (i, row) in logits.chunks(v).enumerate() {
                 let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 let log_sum = row.iter().map(|x| (x - max).exp()).sum::<f64>().ln();

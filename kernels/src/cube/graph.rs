@@ -9,9 +9,9 @@ use burn::backend::autodiff::{
     grads::Gradients,
     ops::{Backward, Ops, OpsKind},
 };
-use burn::backend::tensor::FloatTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
 
-use super::{Backwards, Forwards, norm, rope, swiglu};
+use super::{Backwards, Forwards, attention, norm, product, rope, swiglu};
 use crate::gelu::Gelu;
 
 /// The backward pass of an operation on `N` tensors.
@@ -86,5 +86,29 @@ impl<B: Forwards + Backwards, C: CheckpointStrategy> Forwards for Autodiff<B, C>
         let [x1, cos, sin] = [&x, &cos, &sin].map(|input| input.primitive().clone());
         let value = B::cube_rope(x1, cos.clone(), sin.clone());
         track::<B, C, _, _>(rope::Rope::<B> { cos, sin }, [x], value)
+    }
+
+    fn cube_product(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        let value = B::cube_product(a.primitive().clone(), b.primitive().clone());
+        track::<B, C, _, _>(product::Product, [a, b], value)
+    }
+
+    fn cube_attention(
+        qkv: FloatTensor<Self>,
+        ranges: IntTensor<Self>,
+        scale: f64,
+        groups: usize,
+    ) -> FloatTensor<Self> {
+        let whole = qkv.primitive().clone();
+        let sums = B::cube_attention_sums(whole.clone(), ranges.clone(), scale, groups);
+        let values = B::cube_attention_values(whole, ranges.clone(), sums.clone(), scale, groups);
+        let backward = attention::Attention::<B> {
+            ranges,
+            sums,
+            values: values.clone(),
+            scale,
+            groups,
+        };
+        track::<B, C, _, _>(backward, [qkv], values)
     }
 }

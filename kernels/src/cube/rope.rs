@@ -27,12 +27,12 @@ impl<B: Backwards> Differentiable<B, 1> for Rope<B> {
     }
 }
 
-/// Rotates pairs `(i, i + d/2)` of `[b, t, h, d]` by angles `[t, d/2]`, or back.
+/// Rotates pairs `(i, i + d/2)` of `[b, t, h, d]` by angles `[t, d/2]` in f32, or back.
 #[cube(launch)]
 fn rotate_kernel<F: Float>(
     x: &Tensor<F>,
-    cos: &Tensor<F>,
-    sin: &Tensor<F>,
+    cos: &Tensor<f32>,
+    sin: &Tensor<f32>,
     value: &mut Tensor<F>,
     sign: f32,
     #[define(F)] _dtype: ElemType,
@@ -47,7 +47,7 @@ fn rotate_kernel<F: Float>(
     let angle = (head / h) % t * half + i;
     let left = head * d + i;
     let (a, b) = (f32::cast_from(x[left]), f32::cast_from(x[left + half]));
-    let (c, s) = (f32::cast_from(cos[angle]), sign * f32::cast_from(sin[angle]));
+    let (c, s) = (cos[angle], sign * sin[angle]);
     value[left] = F::cast_from(a * c - b * s);
     value[left + half] = F::cast_from(b * c + a * s);
 }
