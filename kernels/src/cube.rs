@@ -3,6 +3,7 @@
 //! They read and write f32 or bf16 and reckon in f32, one cube a row or one unit an element, and give the same bytes every
 //! time on one device. What they are tested against is the composed body of each operation.
 
+use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, DispatchDevice, backend_extension};
 #[cfg(feature = "fusion")]
@@ -19,12 +20,15 @@ mod cross_entropy;
 #[cfg(feature = "cuda")]
 pub(crate) mod cublas;
 mod gelu;
+mod given;
 mod graph;
 mod norm;
 mod product;
 mod rope;
 mod rows;
+mod sums;
 mod swiglu;
+mod table;
 
 pub(crate) use attention::fits;
 use graph::Differentiable;
@@ -79,7 +83,37 @@ pub(crate) fn product<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::cube_product(a.into_dispatch(), b.into_dispatch()))
 }
 
-/// The same in another type, outside the graph.
+/// `x + bias` for every row; the bias is f32.
+pub(crate) fn bias(x_nv: Tensor<2>, bias_v: Tensor<1>) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::cube_bias(x_nv.into_dispatch(), bias_v.into_dispatch()))
+}
+
+/// Rows of a table, `[n, d]`.
+pub(crate) fn rows(table_vd: Tensor<2>, ids_n: Tensor<1, Int>) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::cube_rows(
+        table_vd.into_dispatch(),
+        ids_n.into_dispatch(),
+    ))
+}
+
+/// `value`, of shape `[1]`, whose gradients by two tensors are `by`.
+pub(crate) fn given(value: Tensor<1>, of: [Tensor<2>; 2], by: [Tensor<2>; 2]) -> Tensor<1> {
+    let ([x, y], [by_x, by_y]) = (of, by);
+    Tensor::from_dispatch(Dispatch::cube_given(
+        value.into_dispatch(),
+        x.into_dispatch(),
+        y.into_dispatch(),
+        by_x.into_dispatch(),
+        by_y.into_dispatch(),
+    ))
+}
+
+/// [`crate::squared_norm`].
+pub(crate) fn squared_norm<const D: usize>(x: Tensor<D>) -> Tensor<1> {
+    Tensor::from_dispatch(Dispatch::cube_squared_norm(x.into_dispatch()))
+}
+
+/// [`product`] in another type, outside the graph.
 pub(crate) fn product_as<const D: usize>(a: Tensor<D>, b: Tensor<D>, dtype: DType) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::cube_product_as(
         a.into_dispatch(),
@@ -169,6 +203,18 @@ pub(crate) trait Forwards: Backend {
     ) -> FloatTensor<Self>;
     #[fusion(dtype = x, shape = x)]
     fn cube_rope(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self>;
+    #[fusion(dtype = x, shape = x)]
+    fn cube_bias(x: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
+    #[fusion(dtype = table, shape = Shape::new([ids[0], table[1]]))]
+    fn cube_rows(table: FloatTensor<Self>, ids: IntTensor<Self>) -> FloatTensor<Self>;
+    #[fusion(dtype = value, shape = value)]
+    fn cube_given(
+        value: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        y: FloatTensor<Self>,
+        by_x: FloatTensor<Self>,
+        by_y: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
     #[fusion(dtype = a, shape = product::shape(a, b))]
     fn cube_product(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self>;
     #[fusion(dtype = qkv, shape = Shape::new([qkv[0], qkv[1], qkv[2] - 2 * groups, qkv[3]]))]
@@ -206,6 +252,18 @@ pub(crate) trait Backwards: Backend {
         gradient: FloatTensor<Self>,
         cos: FloatTensor<Self>,
         sin: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+    /// The sum of all rows, in f32.
+    #[fusion(dtype = DType::F32, shape = Shape::new([x[x.num_dims() - 1]]))]
+    fn cube_sum_rows(x: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// The sum of all squares, in f32.
+    #[fusion(dtype = DType::F32, shape = Shape::new([1]))]
+    fn cube_squared_norm(x: FloatTensor<Self>) -> FloatTensor<Self>;
+    #[fusion(dtype = table, shape = table)]
+    fn cube_rows_backward(
+        table: FloatTensor<Self>,
+        ids: IntTensor<Self>,
+        gradient: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
     #[fusion(dtype = dtype, shape = product::shape(a, b))]
     fn cube_product_as(a: FloatTensor<Self>, b: FloatTensor<Self>, dtype: DType) -> FloatTensor<Self>;
@@ -273,6 +331,24 @@ impl Forwards for CubeBackend {
         rope::rotate(x, cos, sin, 1.0)
     }
 
+    fn cube_bias(x: CubeTensor, bias: CubeTensor) -> CubeTensor {
+        sums::bias(x, bias)
+    }
+
+    fn cube_rows(table: CubeTensor, ids: CubeTensor) -> CubeTensor {
+        CubeBackend::float_select(table, 0, ids)
+    }
+
+    fn cube_given(
+        value: CubeTensor,
+        _x: CubeTensor,
+        _y: CubeTensor,
+        _by_x: CubeTensor,
+        _by_y: CubeTensor,
+    ) -> CubeTensor {
+        value
+    }
+
     fn cube_product(a: CubeTensor, b: CubeTensor) -> CubeTensor {
         let dtype = a.dtype;
         product::product(a, b, dtype)
@@ -310,6 +386,18 @@ impl Backwards for CubeBackend {
     fn cube_rope_backward(gradient: CubeTensor, cos: CubeTensor, sin: CubeTensor) -> CubeTensor {
         // A rotation's transpose is its inverse.
         rope::rotate(gradient, cos, sin, -1.0)
+    }
+
+    fn cube_sum_rows(x: CubeTensor) -> CubeTensor {
+        sums::over_rows(x)
+    }
+
+    fn cube_squared_norm(x: CubeTensor) -> CubeTensor {
+        sums::squares(x)
+    }
+
+    fn cube_rows_backward(table: CubeTensor, ids: CubeTensor, gradient: CubeTensor) -> CubeTensor {
+        table::backward(table, ids, gradient)
     }
 
     fn cube_product_as(a: CubeTensor, b: CubeTensor, dtype: DType) -> CubeTensor {

@@ -41,6 +41,7 @@ mod row_pass;
 mod simd;
 mod squared_norm;
 mod swiglu;
+mod table;
 mod tap;
 #[cfg(test)]
 mod testing;
@@ -76,4 +77,5 @@ pub use row_pass::{LabelledRows, RowElement, RowWeights};
 pub use simd::instructions;
 pub use squared_norm::squared_norm;
 pub use swiglu::swiglu;
+pub use table::table_rows;
 pub use tap::{tap, with_gradient};

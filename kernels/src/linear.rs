@@ -84,6 +84,8 @@ pub(crate) fn reference(
         Products::Bf16 => product(x_nk.cast(DType::BF16), w_kv).cast(dtype),
     };
     match bias_v {
+        #[cfg(feature = "cube")]
+        Some(bias_v) if cube::takes(&product_nv) => cube::bias(product_nv, widened(bias_v, DType::F32)),
         Some(bias_v) => product_nv + widened(bias_v, dtype).unsqueeze(),
         None => product_nv,
     }

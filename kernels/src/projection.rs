@@ -5,6 +5,8 @@ use burn::backend::Dispatch;
 use burn::tensor::{DType, Tensor};
 use burn_flex::FlexTensor;
 
+#[cfg(feature = "cube")]
+use crate::cube;
 use crate::flex::{self, Differentiable};
 use crate::linear;
 use crate::product::Products;
@@ -85,6 +87,11 @@ impl Projection {
                 gradients.head_vd.autodiff().into_dispatch(),
                 by_bias_v.into_dispatch(),
             ));
+        }
+        #[cfg(feature = "cube")]
+        if self.bias_v.is_none() && cube::takes(&self.hidden_nd) {
+            let by = [gradients.hidden_nd, gradients.head_vd].map(Tensor::autodiff);
+            return cube::given(value.autodiff(), [self.hidden_nd, self.head_vd], by);
         }
         let mut linear = (self.hidden_nd * gradients.hidden_nd.autodiff()).sum()
             + (self.head_vd * gradients.head_vd.autodiff()).sum();

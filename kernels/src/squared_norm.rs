@@ -17,6 +17,10 @@ const PART: usize = 1024;
 /// `Σ x²`, of shape `[1]`, outside the graph.
 pub fn squared_norm<const D: usize>(x: Tensor<D>) -> Tensor<1> {
     let x = x.without_autodiff();
+    #[cfg(feature = "cube")]
+    if crate::cube::takes(&x) {
+        return crate::cube::squared_norm(x);
+    }
     if !flex::is_fused(&x) {
         return x.square().sum();
     }

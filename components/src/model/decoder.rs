@@ -9,7 +9,9 @@ use super::rotary::Rotary;
 use crate::Precision;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use lyceum_kernels::{Orientation, Products, Row, in_panels, layer_norm, linear, rms_norm, row_linear};
+use lyceum_kernels::{
+    Orientation, Products, Row, in_panels, layer_norm, linear, rms_norm, row_linear, table_rows,
+};
 use std::sync::Arc;
 
 /// A decoder language model.
@@ -138,7 +140,7 @@ impl Settings {
             .probe
             .as_ref()
             .map(|probe| probe.along(table).select(0, rows_n.clone()).cast(dtype));
-        self.tapped(table.val().select(0, rows_n).cast(dtype), along)
+        self.tapped(table_rows(table.val(), rows_n).cast(dtype), along)
     }
 
     /// An operation's value, shown to what watches the pass together with what the direction makes of the operation.

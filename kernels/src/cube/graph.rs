@@ -11,7 +11,7 @@ use burn::backend::autodiff::{
 };
 use burn::backend::tensor::{FloatTensor, IntTensor};
 
-use super::{Backwards, Forwards, attention, norm, product, rope, swiglu};
+use super::{Backwards, Forwards, attention, given, norm, product, rope, sums, swiglu, table};
 use crate::gelu::Gelu;
 
 /// The backward pass of an operation on `N` tensors.
@@ -86,6 +86,27 @@ impl<B: Forwards + Backwards, C: CheckpointStrategy> Forwards for Autodiff<B, C>
         let [x1, cos, sin] = [&x, &cos, &sin].map(|input| input.primitive().clone());
         let value = B::cube_rope(x1, cos.clone(), sin.clone());
         track::<B, C, _, _>(rope::Rope::<B> { cos, sin }, [x], value)
+    }
+
+    fn cube_bias(x: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        let value = B::cube_bias(x.primitive().clone(), bias.primitive().clone());
+        track::<B, C, _, _>(sums::Bias, [x, bias], value)
+    }
+
+    fn cube_rows(table: FloatTensor<Self>, ids: IntTensor<Self>) -> FloatTensor<Self> {
+        let value = B::cube_rows(table.primitive().clone(), ids.clone());
+        track::<B, C, _, _>(table::Rows::<B> { ids }, [table], value)
+    }
+
+    fn cube_given(
+        value: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        y: FloatTensor<Self>,
+        by_x: FloatTensor<Self>,
+        by_y: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let by = [by_x.primitive().clone(), by_y.primitive().clone()];
+        track::<B, C, _, _>(given::Given::<B> { by }, [x, y], value.primitive().clone())
     }
 
     fn cube_product(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {

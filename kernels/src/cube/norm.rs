@@ -259,7 +259,7 @@ pub(super) fn backward(
         );
     }
     let [by_weight, by_bias] = sums.map(|sum| {
-        let sum = CubeBackend::float_reshape(CubeBackend::float_sum_dim(sum, 0), Shape::new([d]));
+        let sum = super::sums::over_rows(sum);
         if dtype == DType::F32 {
             sum
         } else {
