@@ -3,8 +3,9 @@
 //! Shape letters: `b` batch, `t` query positions, `s` key positions, `h` heads, `g` key/value heads, `d` width, `n` rows
 //! (batch × positions), `v` vocabulary. Every operation takes any float type, with or without automatic differentiation.
 //!
-//! Each file holds one operation with two bodies: a `reference` composed of burn operations, which runs everywhere and is
-//! what the other is tested against, and a fused one for f32 on the CPU (burn's Flex backend), chosen tensor by tensor.
+//! Each file holds one operation with its bodies: a `reference` composed of burn operations, which runs everywhere and is
+//! what the others are tested against, a fused one for f32 on the CPU (burn's Flex backend), and for many of them kernels for GPUs
+//! (module `cube`), chosen tensor by tensor.
 //! Fused bodies give the same bytes for any number of threads: work is cut at fixed places and added up in a fixed order.
 
 // Matrix products take raw pointers, several tasks write disjoint parts of one output, and code compiled for an

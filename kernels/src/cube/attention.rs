@@ -10,8 +10,9 @@ use burn_cubecl::tensor::CubeTensor;
 
 use super::{Backwards, Differentiable, empty_like};
 
-mod backward;
 mod block;
+mod by_keys;
+mod by_queries;
 mod forward;
 #[cfg(test)]
 mod tests;
@@ -156,7 +157,7 @@ pub(super) fn backward(
     let dtypes = [qkv.dtype, ranges.dtype].map(dtype_to_storage_type);
     let count = b * t * sizes.heads;
     let dim = CubeDim::new(&client, count);
-    backward::levels_kernel::launch(
+    by_queries::levels_kernel::launch(
         &client,
         calculate_cube_count_elemwise(&client, count, dim),
         dim,
@@ -167,7 +168,7 @@ pub(super) fn backward(
         sizes,
         dtypes[0],
     );
-    backward::queries_kernel::launch(
+    by_queries::queries_kernel::launch(
         &client,
         sizes.cubes(t, b * sizes.heads),
         sizes.cube(),
@@ -182,7 +183,7 @@ pub(super) fn backward(
         sizes,
         dtypes,
     );
-    backward::keys_kernel::launch(
+    by_keys::keys_kernel::launch(
         &client,
         sizes.cubes(t, b * groups),
         sizes.cube(),
