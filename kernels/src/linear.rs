@@ -93,16 +93,17 @@ pub(crate) fn reference(
 
 /// `[…, m, k] · […, k, n]` in the type of `a`, which `b` is taken in.
 pub(crate) fn product<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
-    // What is to be narrowed is so inside the operation, whose gradient then has the type of the weights.
     #[cfg(feature = "cube")]
-    if cube::takes(&a) && a.dtype() == DType::BF16 {
+    if cube::takes(&a) {
+        // What is to be narrowed is so inside the operation, whose gradient then has the type of the weights.
+        let b = if a.dtype() == DType::BF16 {
+            b
+        } else {
+            widened(b, a.dtype())
+        };
         return cube::product(a, b);
     }
     let b = widened(b, a.dtype());
-    #[cfg(feature = "cube")]
-    if cube::takes(&a) {
-        return cube::product(a, b);
-    }
     a.matmul(b)
 }
 

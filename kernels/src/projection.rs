@@ -168,7 +168,7 @@ pub(crate) fn chunks(n: usize, v: usize) -> impl Iterator<Item = (usize, usize)>
 }
 
 /// Ranges that tile `n` rows.
-fn tiles(n: usize, rows: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(crate) fn tiles(n: usize, rows: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..n)
         .step_by(rows)
         .map(move |start| (start, rows.min(n - start)))

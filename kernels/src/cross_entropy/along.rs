@@ -5,7 +5,8 @@ use burn::tensor::{Int, Shape, Tensor};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::{softmax, softmax_chunk};
+use super::reference::softmax;
+use super::softmax_chunk;
 use crate::flex::{self, Plain};
 use crate::linear::widened;
 use crate::matrix::View;

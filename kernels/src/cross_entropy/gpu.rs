@@ -6,7 +6,7 @@ use burn::tensor::{DType, Int, Tensor};
 use super::Gradients;
 use crate::cube;
 use crate::product::Products;
-use crate::projection::Projection;
+use crate::projection::{Projection, tiles};
 
 /// The head's rows are filled up to a multiple of this.
 const COLUMNS: usize = 64;
@@ -36,10 +36,7 @@ fn padded(head_vd: Tensor<2>) -> Tensor<2> {
 
 /// Ranges `(start, rows)` that tile `n` rows of `p` logits.
 fn chunks(n: usize, p: usize) -> impl Iterator<Item = (usize, usize)> {
-    let rows = (CHUNK_ELEMENTS / p / ROWS).max(1) * ROWS;
-    (0..n)
-        .step_by(rows)
-        .map(move |start| (start, rows.min(n - start)))
+    tiles(n, (CHUNK_ELEMENTS / p / ROWS).max(1) * ROWS)
 }
 
 /// [`super::gradients`].

@@ -3,7 +3,7 @@
 use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::prelude::*;
 
-use super::tiles::{LANES, Product, Row, TILE, store, together};
+use super::tiles::{LANES, Product, Row, TILE, add, store, together, zeros};
 
 /// Sixteen bytes more than there are from a row to the next let rows lie in different banks.
 const APART: usize = 16;
@@ -178,6 +178,32 @@ pub(super) fn stage<F: Float, N: Size>(
         }
         i += comptime!(sizes.units());
     }
+}
+
+/// What sixteen rows of a block, this plane's, make with every row of another: the sums go to the plane's rows of `strip`.
+#[cube]
+pub(super) fn pairs<F: Float, N: Size>(
+    rows: &[Vector<F, N>],
+    block: &[Vector<F, N>],
+    strip: &mut [f32],
+    #[comptime] sizes: Sizes,
+) {
+    let own = UNIT_POS_Y as usize * TILE;
+    let tiles = comptime!(sizes.block / TILE);
+    let mut sums = zeros(tiles, sizes.accelerated);
+    let first = own * comptime!(sizes.stride() / sizes.vector);
+    add::<F, N>(&mut sums, rows, first, block, comptime!(sizes.across()));
+    let stride = comptime!(sizes.strip());
+    store(
+        &sums,
+        strip,
+        own * stride,
+        stride,
+        0usize,
+        tiles,
+        sizes.accelerated,
+    );
+    together(sizes.accelerated);
 }
 
 /// Writes sums of a block's rows to a head of `[b, t, heads, d]`, whose first row is `head` heads from the beginning.

@@ -3,8 +3,8 @@
 use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::prelude::*;
 
-use super::block::{Heads, Sizes, end_of, ends, own_row, stage, start_of, write};
-use super::tiles::{TILE, add, add_plain, store, together, zeros};
+use super::block::{Heads, Sizes, end_of, ends, own_row, pairs, stage, start_of, write};
+use super::tiles::{TILE, add_plain, together, zeros};
 
 /// The gradients of keys and values, one cube a block of a head's: the same sums by keys, over all queries that see them.
 #[cube(launch)]
@@ -51,7 +51,6 @@ pub(super) fn keys_kernel<F: Float, I: Int, N: Size>(
     let half = UNIT_POS_X as usize % 2;
     let key = (first + own) as u32;
     let rows = UNIT_POS_Y as usize * TILE;
-    let left = rows * comptime!(sizes.stride() / sizes.vector);
 
     let mut by_keys = zeros(comptime!(sizes.d / TILE), sizes.accelerated);
     let mut by_values = zeros(comptime!(sizes.d / TILE), sizes.accelerated);
@@ -97,18 +96,7 @@ pub(super) fn keys_kernel<F: Float, I: Int, N: Size>(
                     known[2 * unit + 1] = level;
                 }
                 sync_cube();
-                let mut scores = zeros(comptime!(sizes.block / TILE), sizes.accelerated);
-                add::<F, N>(&mut scores, &keys, left, &queries, comptime!(sizes.across()));
-                store(
-                    &scores,
-                    &mut strip,
-                    rows * comptime!(sizes.strip()),
-                    comptime!(sizes.strip()),
-                    0usize,
-                    comptime!(sizes.block / TILE),
-                    sizes.accelerated,
-                );
-                together(sizes.accelerated);
+                pairs::<F, N>(&keys, &queries, &mut strip, sizes);
                 #[unroll]
                 for i in 0..comptime!(sizes.block / 2) {
                     let query = comptime!(2 * i).runtime() + half;
@@ -128,18 +116,7 @@ pub(super) fn keys_kernel<F: Float, I: Int, N: Size>(
                     &slopes,
                     comptime!(sizes.along()),
                 );
-                let mut slope = zeros(comptime!(sizes.block / TILE), sizes.accelerated);
-                add::<F, N>(&mut slope, &of_keys, left, &slopes, comptime!(sizes.across()));
-                store(
-                    &slope,
-                    &mut strip,
-                    rows * comptime!(sizes.strip()),
-                    comptime!(sizes.strip()),
-                    0usize,
-                    comptime!(sizes.block / TILE),
-                    sizes.accelerated,
-                );
-                together(sizes.accelerated);
+                pairs::<F, N>(&of_keys, &slopes, &mut strip, sizes);
                 #[unroll]
                 for i in 0..comptime!(sizes.block / 2) {
                     let query = comptime!(2 * i).runtime() + half;

@@ -4,8 +4,8 @@
 use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::prelude::*;
 
-use super::block::{Heads, Sizes, end_of, ends, first_of, own_row, stage, start_of, write};
-use super::tiles::{TILE, add, add_plain, store, together, zeros};
+use super::block::{Heads, Sizes, end_of, ends, first_of, own_row, pairs, stage, start_of, write};
+use super::tiles::{TILE, add_plain, together, zeros};
 
 /// `Σ value · gradient` of every query and head, `[b, h, t]`, from two tensors `[b, t, h, d]`: one unit a query and head.
 #[cube(launch)]
@@ -81,7 +81,6 @@ pub(super) fn queries_kernel<F: Float, I: Int, N: Size>(
     let half = UNIT_POS_X as usize % 2;
     let (start, end) = ends::<I>(ranges, heads.sequence, first + own, t);
     let rows = UNIT_POS_Y as usize * TILE;
-    let left = rows * comptime!(sizes.stride() / sizes.vector);
     let mut sum = 0.0f32;
     let mut level = 0.0f32;
     if first + own < t {
@@ -114,18 +113,7 @@ pub(super) fn queries_kernel<F: Float, I: Int, N: Size>(
             sizes,
         );
         sync_cube();
-        let mut scores = zeros(comptime!(sizes.block / TILE), sizes.accelerated);
-        add::<F, N>(&mut scores, &queries, left, &keys, comptime!(sizes.across()));
-        store(
-            &scores,
-            &mut strip,
-            rows * comptime!(sizes.strip()),
-            comptime!(sizes.strip()),
-            0usize,
-            comptime!(sizes.block / TILE),
-            sizes.accelerated,
-        );
-        together(sizes.accelerated);
+        pairs::<F, N>(&queries, &keys, &mut strip, sizes);
         #[unroll]
         for i in 0..comptime!(sizes.block / 2) {
             let column = comptime!(2 * i).runtime() + half;
@@ -137,18 +125,7 @@ pub(super) fn queries_kernel<F: Float, I: Int, N: Size>(
             probabilities[i] = probability;
         }
         together(sizes.accelerated);
-        let mut slope = zeros(comptime!(sizes.block / TILE), sizes.accelerated);
-        add::<F, N>(&mut slope, &slopes, left, &of_keys, comptime!(sizes.across()));
-        store(
-            &slope,
-            &mut strip,
-            rows * comptime!(sizes.strip()),
-            comptime!(sizes.strip()),
-            0usize,
-            comptime!(sizes.block / TILE),
-            sizes.accelerated,
-        );
-        together(sizes.accelerated);
+        pairs::<F, N>(&slopes, &of_keys, &mut strip, sizes);
         #[unroll]
         for i in 0..comptime!(sizes.block / 2) {
             let column = comptime!(2 * i).runtime() + half;

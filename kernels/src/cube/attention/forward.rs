@@ -4,8 +4,8 @@
 use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::prelude::*;
 
-use super::block::{Heads, Sizes, end_of, ends, first_of, own_row, stage, start_of, write};
-use super::tiles::{TILE, add, add_plain, store, together, zeros};
+use super::block::{Heads, Sizes, end_of, ends, first_of, own_row, pairs, stage, start_of, write};
+use super::tiles::{TILE, add_plain, together, zeros};
 
 /// Below every score.
 const LOWEST: f32 = f32::MIN;
@@ -40,8 +40,6 @@ pub(super) fn sums_kernel<F: Float, I: Int, N: Size>(
     let own = own_row();
     let half = UNIT_POS_X as usize % 2;
     let (start, end) = ends::<I>(ranges, heads.sequence, first + own, t);
-    let rows = UNIT_POS_Y as usize * TILE;
-    let left = rows * comptime!(sizes.stride() / sizes.vector);
 
     let mut max = LOWEST.runtime();
     let mut sum = 0.0f32;
@@ -59,18 +57,7 @@ pub(super) fn sums_kernel<F: Float, I: Int, N: Size>(
             sizes,
         );
         sync_cube();
-        let mut scores = zeros(comptime!(sizes.block / TILE), sizes.accelerated);
-        add::<F, N>(&mut scores, &queries, left, &keys, comptime!(sizes.across()));
-        store(
-            &scores,
-            &mut strip,
-            rows * comptime!(sizes.strip()),
-            comptime!(sizes.strip()),
-            0usize,
-            comptime!(sizes.block / TILE),
-            sizes.accelerated,
-        );
-        together(sizes.accelerated);
+        pairs::<F, N>(&queries, &keys, &mut strip, sizes);
         let before = max;
         for i in 0..comptime!(sizes.block / 2) {
             let column = 2 * i + half;
@@ -142,7 +129,6 @@ pub(super) fn values_kernel<F: Float, I: Int, N: Size>(
     let half = UNIT_POS_X as usize % 2;
     let (start, end) = ends::<I>(ranges, heads.sequence, first + own, t);
     let rows = UNIT_POS_Y as usize * TILE;
-    let left = rows * comptime!(sizes.stride() / sizes.vector);
     let mut sum = 0.0f32;
     if first + own < t {
         sum = sums[CUBE_POS_Y as usize * t + first + own];
@@ -172,18 +158,7 @@ pub(super) fn values_kernel<F: Float, I: Int, N: Size>(
             sizes,
         );
         sync_cube();
-        let mut scores = zeros(comptime!(sizes.block / TILE), sizes.accelerated);
-        add::<F, N>(&mut scores, &queries, left, &keys, comptime!(sizes.across()));
-        store(
-            &scores,
-            &mut strip,
-            rows * comptime!(sizes.strip()),
-            comptime!(sizes.strip()),
-            0usize,
-            comptime!(sizes.block / TILE),
-            sizes.accelerated,
-        );
-        together(sizes.accelerated);
+        pairs::<F, N>(&queries, &keys, &mut strip, sizes);
         for i in 0..comptime!(sizes.block / 2) {
             let column = 2 * i + half;
             let key = block * sizes.block + column;
