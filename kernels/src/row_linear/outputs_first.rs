@@ -22,8 +22,11 @@ pub(super) fn multiply<W: Weight>(values: &mut [f32], product: Product<W>) {
 with_vectors! {
     /// The outputs `(first, count)` of every row.
     fn tile<V, W: Weight>(target: Shared, product: Product<W>, outputs: (usize, usize)) {
-        // As many sums as registers hold.
-        if V::MANY {
+        // A single row is bound by reading: one output's weights after the other are one long run. Of several rows as many
+        // sums are held as there are registers.
+        if product.n == 1 {
+            tile_by::<V, 1, 1, W>(target, product, outputs);
+        } else if V::MANY {
             tile_by::<V, 4, 4, W>(target, product, outputs);
         } else {
             tile_by::<V, 2, 3, W>(target, product, outputs);
@@ -57,12 +60,14 @@ fn some<V: Vector, const R: usize, const O: usize, W: Weight>(
     output: usize,
 ) {
     let Product { n, k, w, .. } = product;
-    // The next outputs' weights are asked for meanwhile, every row's share by itself.
+    // The next outputs' weights are asked for meanwhile, every row's share by itself; a run is foreseen without.
     let ahead = w.as_ptr().wrapping_add((output + O) * k);
     let mut row = 0;
     while row < n {
         let taken = if row + R <= n { R } else { 1 };
-        prefetch(ahead.wrapping_add(O * k * row / n), (O * k * taken).div_ceil(n));
+        if n > 1 {
+            prefetch(ahead.wrapping_add(O * k * row / n), (O * k * taken).div_ceil(n));
+        }
         if taken == R {
             rows::<V, R, O, W>(target, product, row, output);
         } else {
