@@ -4,7 +4,7 @@ use crate::artifact::{Axes, Place, Table};
 use crate::component::{Component, Estimate, Output, Problem, Size, Sizes, main_output};
 use crate::flops::forward_flops;
 use crate::inference::LanguageModel;
-use crate::inference::windows::{floats, integers, padded, rows};
+use crate::inference::windows::{floats, integers, padded, places};
 use crate::metrics::Calibration as Bins;
 use crate::model;
 use crate::reference::{self, Ref, Refs, TaskPath};
@@ -209,7 +209,7 @@ fn of_blocks(
         }
         let decoder = &loaded.decoder;
         let found = linear_likelihoods(
-            rows(decoder.hidden(inputs_bt), &chosen),
+            decoder.hidden_at(inputs_bt, Some(places(&chosen, device))),
             decoder.head(),
             decoder.head_bias(),
             integers(targets, device),

@@ -109,6 +109,37 @@ fn assert_near(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
 }
 
 #[test]
+fn hidden_states_of_some_positions_are_those_of_all_with_their_gradients() {
+    let batch = batch();
+    let wanted: Vec<i64> = vec![1, 2, 7, 9, 20];
+    for family in families() {
+        for (precision, tolerance) in [(Precision::F64, 1e-12), (Precision::F32, 1e-5)] {
+            let model = model(family.clone(), precision);
+            let found = |alone: bool| {
+                let inputs = TensorData::new(batch.inputs.clone(), [batch.rows, batch.width]);
+                let inputs_bt = Tensor::<2, Int>::from_data(inputs, &model.device());
+                let places = TensorData::new(wanted.clone(), [wanted.len()]);
+                let places_n = Tensor::<1, Int>::from_data(places, &model.device());
+                let hidden_nd = if alone {
+                    model.hidden_at(inputs_bt, Some(places_n))
+                } else {
+                    model.hidden_at(inputs_bt, None).select(0, places_n)
+                };
+                let values = hidden_nd.clone().without_autodiff().into_data();
+                // Not the sum alone, whose gradient a norm before it hardly lets through.
+                let gradients = hidden_nd.powi_scalar(3).sum().backward();
+                let gradients = GradientsParams::from_grads(gradients, &model);
+                let gradient = Vector::gradient(&model, &gradients).numbers();
+                (values.iter::<f64>().collect::<Vec<f64>>(), gradient)
+            };
+            let ((values, gradient), (expected, expected_gradient)) = (found(true), found(false));
+            assert_near(&format!("{family}"), &values, &expected, tolerance);
+            assert_near(&format!("{family}"), &gradient, &expected_gradient, tolerance);
+        }
+    }
+}
+
+#[test]
 fn dots_are_those_of_single_backward_passes_in_every_family() {
     let batch = batch();
     let weights = mean_weights(&batch);

@@ -1,6 +1,6 @@
 //! One vector a text.
 
-use super::windows::{padded, rows};
+use super::windows::{padded, places};
 use crate::model::Decoder;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use schemars::JsonSchema;
@@ -21,8 +21,6 @@ pub enum Pooling {
 /// the model.
 pub fn embed(decoder: &Decoder, texts: &[&[u32]], pooling: Pooling, device: &Device) -> Vec<Vec<f32>> {
     let (inputs_bt, t) = padded(texts, device);
-    let hidden_btd = decoder.hidden(inputs_bt);
-    let [b, _, d] = hidden_btd.dims();
     let pooled_bd: Tensor<2> = match pooling {
         Pooling::Last => {
             let last: Vec<usize> = texts
@@ -30,9 +28,11 @@ pub fn embed(decoder: &Decoder, texts: &[&[u32]], pooling: Pooling, device: &Dev
                 .enumerate()
                 .map(|(row, ids)| row * t + ids.len() - 1)
                 .collect();
-            rows(hidden_btd, &last)
+            decoder.hidden_at(inputs_bt, Some(places(&last, device)))
         }
         Pooling::Mean => {
+            let hidden_btd = decoder.hidden(inputs_bt);
+            let [b, _, d] = hidden_btd.dims();
             let share = |ids: &[u32], at: usize| {
                 if at < ids.len() {
                     1.0 / ids.len() as f64
@@ -50,6 +50,7 @@ pub fn embed(decoder: &Decoder, texts: &[&[u32]], pooling: Pooling, device: &Dev
             (hidden_btd * shares_bt1).sum_dim(1).reshape([b, d])
         }
     };
+    let d = pooled_bd.dims()[1];
     let data = pooled_bd.cast(DType::F32).into_data();
     let values = data.try_into_vec::<f32>().expect("cast to f32 above");
     values.chunks(d).map(<[f32]>::to_vec).collect()

@@ -1,7 +1,7 @@
 //! Scoring continuations of prefixes, as comparisons of answers need it.
 
 use super::LanguageModel;
-use super::windows::{Judged, Window, integers, judge, judged, padded, rows};
+use super::windows::{Judged, Window, integers, judge, judged, padded, places};
 use crate::{Error, Result};
 use burn::tensor::Device;
 
@@ -185,7 +185,6 @@ fn score_shared(
                 cache.truncate(row, kept(groups[row]));
             }
             let (inputs_bt, width) = padded(&inputs, device);
-            let hidden_btd = decoder.extend(inputs_bt, &here, &mut cache);
             let chosen = inputs
                 .iter()
                 .enumerate()
@@ -193,7 +192,9 @@ fn score_shared(
             let chosen: Vec<usize> = chosen.collect();
             let targets = batch.iter().flat_map(|(_, text)| &text.ids[text.from..]);
             let targets = targets.map(|&id| i64::from(id)).collect();
-            let judged = judge(decoder, rows(hidden_btd, &chosen), integers(targets, device));
+            let wanted = Some(places(&chosen, device));
+            let hidden_nd = decoder.extend_at(inputs_bt, &here, &mut cache, wanted);
+            let judged = judge(decoder, hidden_nd, integers(targets, device));
             let mut judged = judged.as_slice();
             for (_, text) in batch {
                 let (own, rest) = judged.split_at(text.inputs().len());

@@ -1,6 +1,7 @@
 //! A model with what it has read.
 
 use super::LanguageModel;
+use super::windows::places;
 use crate::model::Cache;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -42,9 +43,9 @@ impl<'a> Voice<'a> {
         let ids: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
         let inputs_nt = Tensor::<2, Int>::from_data(TensorData::new(ids, [n, t]), &self.device);
         let decoder = &self.model.loaded.decoder;
-        let hidden_ntd = decoder.extend(inputs_nt, rows, &mut self.cache);
-        let d = hidden_ntd.dims()[2];
-        let last_nd = hidden_ntd.narrow(1, t - 1, 1).reshape([n, d]);
+        let last: Vec<usize> = (1..=n).map(|read| read * t - 1).collect();
+        let wanted = (t > 1).then(|| places(&last, &self.device));
+        let last_nd = decoder.extend_at(inputs_nt, rows, &mut self.cache, wanted);
         let logits = decoder.logits(last_nd).into_data().convert::<f32>();
         logits.try_into_vec().expect("converted to f32 above")
     }

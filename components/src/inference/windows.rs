@@ -78,7 +78,6 @@ pub(crate) fn judge(decoder: &Decoder, hidden_nd: Tensor<2>, targets_n: Tensor<1
 fn read(decoder: &Decoder, windows: &[Window], device: &Device) -> (Tensor<2>, Tensor<1, Int>, Vec<usize>) {
     let inputs: Vec<&[u32]> = windows.iter().map(|w| &w.ids[..w.ids.len() - 1]).collect();
     let (inputs_bt, width) = padded(&inputs, device);
-    let hidden_btd = decoder.hidden(inputs_bt);
     let row = |(row, window): (usize, &Window)| {
         let first = row * width + window.from - 1;
         first..first + window.ids.len() - window.from
@@ -88,7 +87,7 @@ fn read(decoder: &Decoder, windows: &[Window], device: &Device) -> (Tensor<2>, T
     let targets: Vec<i64> = targets.map(|&id| i64::from(id)).collect();
     let counts = windows.iter().map(|window| window.ids.len() - window.from);
     (
-        rows(hidden_btd, &chosen),
+        decoder.hidden_at(inputs_bt, Some(places(&chosen, device))),
         integers(targets, device),
         counts.collect(),
     )
@@ -107,14 +106,9 @@ pub(crate) fn padded(ids: &[&[u32]], device: &Device) -> (Tensor<2, Int>, usize)
     (inputs_bt, width)
 }
 
-/// Rows of hidden states, counted through the batch.
-pub(crate) fn rows(hidden_btd: Tensor<3>, chosen: &[usize]) -> Tensor<2> {
-    let [b, t, d] = hidden_btd.dims();
-    let device = hidden_btd.device();
-    let chosen = chosen.iter().map(|&row| row as i64).collect();
-    hidden_btd
-        .reshape([b * t, d])
-        .select(0, integers(chosen, &device))
+/// Positions, counted through the batch, as a tensor.
+pub(crate) fn places(chosen: &[usize], device: &Device) -> Tensor<1, Int> {
+    integers(chosen.iter().map(|&place| place as i64).collect(), device)
 }
 
 /// Whole numbers as a tensor.

@@ -173,23 +173,31 @@ fn alibi_slopes(heads: usize) -> Arc<[f64]> {
 impl Decoder {
     /// The final normed hidden states, `[b, t, d]`, of token ids `[b, t]` from position 0 on; padding stands on the right.
     pub fn hidden(&self, inputs_bt: Tensor<2, Int>) -> Tensor<3> {
-        let place = self.at_start(inputs_bt.dims()[1]);
+        let [b, t] = inputs_bt.dims();
+        in_rows(self.hidden_at(inputs_bt, None), [b, t])
+    }
+
+    /// The same at the positions `wanted` of all `b·t`, in that order, `[n, d]`; none: at all. What only the others would need
+    /// is not worked out.
+    pub fn hidden_at(&self, inputs_bt: Tensor<2, Int>, wanted: Option<Tensor<1, Int>>) -> Tensor<2> {
+        let place = self.at_start(inputs_bt.dims()[1], wanted);
         self.forward(inputs_bt, &place, None)
     }
 
     /// Where `t` tokens from position 0 on stand.
-    pub(crate) fn at_start(&self, t: usize) -> Place {
+    pub(crate) fn at_start(&self, t: usize, wanted: Option<Tensor<1, Int>>) -> Place {
         Place {
             angles: self.angles(t),
             places: (0..t as i64).collect(),
             rows: None,
             few: false,
+            wanted,
         }
     }
 
     /// As [`hidden`](Self::hidden), where row `b` begins at column `first[b]` and padding stands before it.
     pub fn hidden_padded(&self, inputs_bt: Tensor<2, Int>, first: &[usize]) -> Tensor<3> {
-        let t = inputs_bt.dims()[1];
+        let [b, t] = inputs_bt.dims();
         let place = |column: usize, first: usize| column.saturating_sub(first) as i64;
         let places: Vec<i64> = first
             .iter()
@@ -201,13 +209,26 @@ impl Decoder {
             places,
             rows: Some(first.iter().enumerate().map(row).collect()),
             few: false,
+            wanted: None,
         };
-        self.forward(inputs_bt, &place, None)
+        in_rows(self.forward(inputs_bt, &place, None), [b, t])
     }
 
     /// The final normed hidden states, `[b, t, d]`, of token ids that go on from what the cache holds: row `b` from cache row
     /// `rows[b]`. With one position a row, a row's bytes depend on no other row.
     pub fn extend(&self, inputs_bt: Tensor<2, Int>, rows: &[usize], cache: &mut Cache) -> Tensor<3> {
+        let [b, t] = inputs_bt.dims();
+        in_rows(self.extend_at(inputs_bt, rows, cache, None), [b, t])
+    }
+
+    /// The same at the positions `wanted`, as in [`hidden_at`](Self::hidden_at).
+    pub fn extend_at(
+        &self,
+        inputs_bt: Tensor<2, Int>,
+        rows: &[usize],
+        cache: &mut Cache,
+        wanted: Option<Tensor<1, Int>>,
+    ) -> Tensor<2> {
         let t = inputs_bt.dims()[1];
         let past: Vec<usize> = rows.iter().map(|&row| cache.len(row)).collect();
         let places: Vec<i64> = past
@@ -220,10 +241,11 @@ impl Decoder {
             places,
             rows: Some(rows.iter().zip(&past).map(row).collect()),
             few: t == 1,
+            wanted,
         };
-        let hidden_btd = self.forward(inputs_bt, &place, Some(cache));
+        let hidden_nd = self.forward(inputs_bt, &place, Some(cache));
         cache.advance(rows, t);
-        hidden_btd
+        hidden_nd
     }
 
     /// The same model, to be asked only: its matrices lie in the order in which a token at a time reads them, where the
@@ -298,15 +320,14 @@ impl Decoder {
         Some(rotary.angles(t, dtype, &self.device()))
     }
 
-    fn forward(&self, inputs_bt: Tensor<2, Int>, place: &Place, mut cache: Option<&mut Cache>) -> Tensor<3> {
-        let [b, t] = inputs_bt.dims();
+    fn forward(&self, inputs_bt: Tensor<2, Int>, place: &Place, mut cache: Option<&mut Cache>) -> Tensor<2> {
+        let sizes = inputs_bt.dims();
         let mut x_nd = self.embed(inputs_bt, place);
-        let d = x_nd.dims()[1];
         for i in 0..self.layers.len() {
             let keys_values = cache.as_deref_mut().map(|cache| &mut cache.layers[i]);
-            x_nd = self.layer(i, x_nd, [b, t], place, keys_values);
+            x_nd = self.layer(i, x_nd, sizes, place, keys_values);
         }
-        self.normed(x_nd).reshape([b, t, d])
+        self.normed(x_nd)
     }
 
     /// What the first layer reads, `[n, d]`.
@@ -327,7 +348,7 @@ impl Decoder {
         x_nd
     }
 
-    /// Layer `i` of the tokens of `[b, t]` positions: what it reads and gives is `[n, d]`.
+    /// Layer `i` of the tokens of `[b, t]` positions: what it reads and gives is `[n, d]`, of the last layer where they are wanted.
     pub(crate) fn layer(
         &self,
         i: usize,
@@ -336,14 +357,19 @@ impl Decoder {
         place: &Place,
         cache: Option<&mut KeysValues>,
     ) -> Tensor<2> {
-        let settings = &self.config;
-        self.layers[i].forward(x_nd, sizes, settings, settings.windows[i], place, cache)
+        self.layers[i].forward(x_nd, sizes, &self.config, i, place, cache)
     }
 
     /// The final hidden states, `[n, d]`, of what the last layer gives.
     pub(crate) fn normed(&self, x_nd: Tensor<2>) -> Tensor<2> {
         self.config.norm(x_nd, &self.norm, self.norm_bias.as_ref())
     }
+}
+
+/// Hidden states of all positions, `[b, t, d]`.
+fn in_rows(hidden_nd: Tensor<2>, [b, t]: [usize; 2]) -> Tensor<3> {
+    let d = hidden_nd.dims()[1];
+    hidden_nd.reshape([b, t, d])
 }
 
 /// The rows of cosine and sine tables at these places.

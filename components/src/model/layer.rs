@@ -4,8 +4,8 @@ use super::cache::KeysValues;
 use super::config::Activation;
 use super::decoder::{Layer, Settings};
 use burn::module::Param;
-use burn::tensor::{Tensor, activation};
-use lyceum_kernels::{Mask, Rotation, Row, append, attention, gelu, self_attention, swiglu};
+use burn::tensor::{Int, Tensor, activation};
+use lyceum_kernels::{Mask, Rotation, Row, append, attention, gelu, self_attention, swiglu, table_rows};
 use std::sync::Arc;
 
 /// Where the tokens of a pass stand.
@@ -18,6 +18,8 @@ pub(crate) struct Place {
     pub(crate) rows: Option<Arc<[Row]>>,
     /// Rows are few, and none's bytes may depend on the others.
     pub(crate) few: bool,
+    /// The rows that the last layer gives, of all `b·t`; none: all. Behind its attention nothing is worked out for the others.
+    pub(crate) wanted: Option<Tensor<1, Int>>,
 }
 
 impl Place {
@@ -34,12 +36,13 @@ impl Place {
 }
 
 impl Layer {
+    /// Layer `i` of the model.
     pub(crate) fn forward(
         &self,
         x_nd: Tensor<2>,
-        [b, t]: [usize; 2],
+        sizes: [usize; 2],
         settings: &Settings,
-        window: Option<usize>,
+        i: usize,
         place: &Place,
         cache: Option<&mut KeysValues>,
     ) -> Tensor<2> {
@@ -58,8 +61,17 @@ impl Layer {
             }
         };
         let normed_nd = between(normed_nd);
-        let mixed_nd = self.attention(normed_nd.clone(), [b, t], settings, window, place, cache);
-        let attended_nd = x_nd.clone() + mixed_nd.cast(dtype);
+        let window = settings.windows[i];
+        let mixed_nd = self.attention(normed_nd.clone(), sizes, settings, window, place, cache);
+        let wanted = place.wanted.as_ref().filter(|_| i + 1 == settings.windows.len());
+        let of_wanted = |x_nd: Tensor<2>| match wanted {
+            Some(rows) => table_rows(x_nd, rows.clone()),
+            None => x_nd,
+        };
+        let bias = self.output_bias.as_ref();
+        let output_nd = settings.product(of_wanted(mixed_nd), &self.output, bias, place.few);
+        let x_nd = of_wanted(x_nd);
+        let attended_nd = x_nd.clone() + output_nd.cast(dtype);
         // In a parallel layer both parts read the stream as it came in.
         let source_nd = if settings.parallel {
             x_nd
@@ -71,11 +83,12 @@ impl Layer {
                 let shift = self.feed_forward_norm_bias.as_ref();
                 between(settings.norm(source_nd, scale, shift))
             }
-            None => normed_nd,
+            None => of_wanted(normed_nd),
         };
         attended_nd + self.feed_forward(normed_nd, settings, place.few).cast(dtype)
     }
 
+    /// What the heads make of the values, side by side.
     fn attention(
         &self,
         normed_nd: Tensor<2>,
@@ -129,8 +142,7 @@ impl Layer {
                 _ => attention(q_bthd, k_btgd, v_btgd, scale, &mask),
             }
         };
-        let mixed_nd = mixed_bthd.reshape([b * t, heads * head_dim]);
-        settings.product(mixed_nd, &self.output, self.output_bias.as_ref(), place.few)
+        mixed_bthd.reshape([b * t, heads * head_dim])
     }
 
     fn feed_forward(&self, normed_nd: Tensor<2>, settings: &Settings, few: bool) -> Tensor<2> {

@@ -7,28 +7,29 @@ use lyceum_kernels::linear_nll;
 
 /// Negative log-likelihood in nats of every label of a batch, row-major `[rows, width]`; masked positions are 0.
 ///
-/// The output head is applied in chunks of rows, so that rows × vocabulary is never held.
+/// The output head is applied in chunks of rows, so that rows × vocabulary is never held, and only where a label counts.
 pub fn token_nll(decoder: &Decoder, batch: &Batch, device: &Device) -> Vec<f64> {
     let (rows, width) = (batch.rows, batch.width);
     let inputs_bt = Tensor::<2, Int>::from_data(TensorData::new(batch.inputs.clone(), [rows, width]), device);
-    let labels_n = Tensor::<1, Int>::from_data(TensorData::new(batch.labels.clone(), [rows * width]), device);
-    let hidden_btd = decoder.hidden(inputs_bt);
-    let d = hidden_btd.dims()[2];
+    let counted: Vec<usize> = (0..rows * width).filter(|&i| batch.mask[i] > 0.0).collect();
+    let mut all = vec![0.0; rows * width];
+    if counted.is_empty() {
+        return all;
+    }
+    let of_counted = |value: &dyn Fn(usize) -> i64| {
+        let values: Vec<i64> = counted.iter().map(|&i| value(i)).collect();
+        Tensor::<1, Int>::from_data(TensorData::new(values, [counted.len()]), device)
+    };
+    let wanted = (counted.len() < all.len()).then(|| of_counted(&|i| i as i64));
     let nll_n = linear_nll(
-        hidden_btd.reshape([rows * width, d]),
+        decoder.hidden_at(inputs_bt, wanted),
         decoder.head(),
         decoder.head_bias(),
-        labels_n,
+        of_counted(&|i| batch.labels[i]),
         decoder.products(),
     );
-    let values = nll_n
-        .into_data()
-        .convert::<f64>()
-        .try_into_vec::<f64>()
-        .expect("converted to f64 above");
-    values
-        .into_iter()
-        .zip(&batch.mask)
-        .map(|(nll, mask)| if *mask > 0.0 { nll } else { 0.0 })
-        .collect()
+    for (&i, nll) in counted.iter().zip(nll_n.into_data().iter::<f64>()) {
+        all[i] = nll;
+    }
+    all
 }

@@ -19,16 +19,17 @@ pub enum Recompute {
     Block,
 }
 
-/// The value of `loss`, a function of the final hidden states `[n, d]`, and its gradients. Values and gradients have the
-/// bytes of one graph over all layers: each layer runs the same operations on the same numbers, twice, and what adds up
-/// adds up in the same order.
+/// The value of `loss`, a function of the final hidden states at the positions `wanted`, `[n, d]`, and its gradients. Values
+/// and gradients have the bytes of one graph over all layers: each layer runs the same operations on the same numbers, twice,
+/// and what adds up adds up in the same order.
 pub(super) fn gradients(
     decoder: &Decoder,
     inputs_bt: Tensor<2, Int>,
+    wanted: Option<Tensor<1, Int>>,
     loss: impl FnOnce(Tensor<2>) -> Tensor<1>,
 ) -> (Tensor<1>, GradientsParams) {
     let sizes = inputs_bt.dims();
-    let place = decoder.at_start(sizes[1]);
+    let place = decoder.at_start(sizes[1], wanted);
     // Without gradients, but on the device that tracks them: outside it burn composes some operations in other ways.
     let still = decoder.clone().no_grad();
     let mut x_nd = still.embed(inputs_bt.clone(), &place).without_autodiff();

@@ -57,6 +57,7 @@ impl TrainStep for Decoder {
         let labels_n =
             Tensor::<1, Int>::from_data(TensorData::new(batch.labels.clone(), [rows * width]), &device);
         let all = item.terms.iter().any(|term| term.wants_all());
+        // What is never predicted is not worked out behind the last attention.
         let places_n = (item.batch.pairs && !all).then(|| {
             let places: Vec<i64> = places(&item.weights.of_tokens)
                 .iter()
@@ -69,7 +70,7 @@ impl TrainStep for Decoder {
         let loss = |hidden_nd: Tensor<2>| {
             let mut pass = Pass {
                 inputs_bt: inputs_bt.clone(),
-                hidden_nd: hidden_nd.clone(),
+                hidden_nd,
                 head_vd: self.head(),
                 head_bias_v: self.head_bias(),
                 labels_n: labels_n.clone(),
@@ -77,12 +78,10 @@ impl TrainStep for Decoder {
                 batch: &item.batch,
                 weights: &item.weights,
                 noted: item.noted,
-                places_n,
+                places_n: places_n.clone(),
             };
-            // What is never predicted does not reach the output head.
             if let Some(places_n) = &pass.places_n {
                 pass.labels_n = labels_n.select(0, places_n.clone());
-                pass.hidden_nd = pass.rows_of(hidden_nd);
             }
             let mut sum: Option<Tensor<1>> = None;
             for term in item.terms.iter() {
@@ -102,13 +101,11 @@ impl TrainStep for Decoder {
         };
         let (loss, grads) = match item.recompute {
             Recompute::None => {
-                let hidden_btd = self.hidden(inputs_bt.clone());
-                let d = hidden_btd.dims()[2];
-                let loss = loss(hidden_btd.reshape([rows * width, d]));
+                let loss = loss(self.hidden_at(inputs_bt.clone(), places_n.clone()));
                 let value = loss.clone().without_autodiff();
                 (value, GradientsParams::from_grads(loss.backward(), self))
             }
-            Recompute::Block => recompute::gradients(self, inputs_bt.clone(), loss),
+            Recompute::Block => recompute::gradients(self, inputs_bt.clone(), places_n.clone(), loss),
         };
         TrainOutput {
             grads,

@@ -107,9 +107,8 @@ impl TeacherModel {
         let hidden_nd = match &pass.batch.set {
             Some(set) if pass.places_n.is_some() => self.of_set(set, pass),
             _ => {
-                let hidden_btd = self.decoder.hidden(pass.inputs_bt.clone());
-                let [b, t, d] = hidden_btd.dims();
-                pass.rows_of(hidden_btd.reshape([b * t, d]))
+                let (inputs_bt, places_n) = (pass.inputs_bt.clone(), pass.places_n.clone());
+                self.decoder.hidden_at(inputs_bt, places_n)
             }
         };
         let teacher = Projection {
@@ -164,9 +163,7 @@ impl TeacherModel {
                 Tensor::<2, Int>::from_data(TensorData::new(inputs, [chunk.len(), width]), &device);
             let count = places.len();
             let places_n = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device);
-            let hidden_btd = self.decoder.hidden(inputs_bt);
-            let [b, t, d] = hidden_btd.dims();
-            parts.push(hidden_btd.reshape([b * t, d]).select(0, places_n));
+            parts.push(self.decoder.hidden_at(inputs_bt, Some(places_n)));
         }
         Read {
             set: set.clone(),

@@ -101,14 +101,6 @@ impl Pass<'_> {
         ours.sum::<f64>() / self.weights.total
     }
 
-    /// The rows of `x_nd`, given for all positions.
-    pub(crate) fn rows_of(&self, x_nd: Tensor<2>) -> Tensor<2> {
-        match &self.places_n {
-            None => x_nd,
-            Some(places_n) => x_nd.select(0, places_n.clone()),
-        }
-    }
-
     /// Weights of the rows.
     pub(crate) fn weights_n(&self, reduction: Reduction) -> Tensor<1> {
         let all = self.weights.reduced(reduction, self.batch.batch.width);
