@@ -16,7 +16,7 @@ mod outputs_first;
 mod tests;
 
 use inputs_first::Layout;
-pub(crate) use outputs_first::dots;
+pub(crate) use outputs_first::in_lanes;
 
 /// Outputs of one task of outputs first.
 const TILE: usize = 64;

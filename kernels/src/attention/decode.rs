@@ -13,7 +13,7 @@ use super::mask::Row;
 use super::operands::Operands;
 use super::softmax::softmax;
 use crate::matrix::Shared;
-use crate::row_linear::dots;
+use crate::row_linear::in_lanes;
 use crate::simd::{LANES, Vector, with_vectors};
 
 /// Multiply-adds from which a call is worth several threads.
@@ -87,12 +87,31 @@ with_vectors! {
             for (i, key) in keys.iter_mut().enumerate().take(scores.len()) {
                 *key = k.key(group * KEYS + i, q.len());
             }
-            let [dots] = dots::<V, 1, KEYS, f32>([q], keys);
+            // As many sums at once as registers hold.
+            let dots = if V::MANY {
+                V::sums(in_lanes::<V, 1, KEYS, f32>([q], keys)[0])
+            } else {
+                V::sums(by_fours(q, &keys))
+            };
             for i in 0..scores.len() {
                 scores[i] = scale * dots[i];
             }
         }
     }
+}
+
+/// The lanes of the products with all keys, four at a time.
+#[inline(always)]
+fn by_fours<V: Vector>(q: &[f32], keys: &[&[f32]; KEYS]) -> [V; KEYS] {
+    const FOUR: usize = 4;
+    let mut lanes = [V::splat(0.0); KEYS];
+    for first in (0..KEYS).step_by(FOUR) {
+        let mut four = [q; FOUR];
+        four.copy_from_slice(&keys[first..first + FOUR]);
+        let [found] = in_lanes::<V, 1, FOUR, f32>([q], four);
+        lanes[first..first + FOUR].copy_from_slice(&found);
+    }
+    lanes
 }
 
 with_vectors! {

@@ -103,12 +103,36 @@ fn rows<V: Vector, const R: usize, const O: usize, W: Weight>(
     }
 }
 
-/// Every row's product with every output's weights; element `i` is added to lane `i % LANES`. At most `LANES` of them.
+/// Every row's product with every output's weights. At most `LANES` of them.
 #[inline(always)]
-pub(crate) fn dots<V: Vector, const R: usize, const O: usize, W: Weight>(
+fn dots<V: Vector, const R: usize, const O: usize, W: Weight>(x: [&[f32]; R], w: [&[W]; O]) -> [[f32; O]; R] {
+    let sums = in_lanes::<V, R, O, W>(x, w);
+    let mut dots = [[0.0; O]; R];
+    if R * O == LANES {
+        let mut vectors = [V::splat(0.0); LANES];
+        for i in 0..LANES {
+            vectors[i] = sums[i / O][i % O];
+        }
+        let all = V::sums(vectors);
+        for i in 0..LANES {
+            dots[i / O][i % O] = all[i];
+        }
+    } else {
+        for r in 0..R {
+            for o in 0..O {
+                dots[r][o] = sums[r][o].sum();
+            }
+        }
+    }
+    dots
+}
+
+/// The lanes of [`dots`] before they are added up: the product of element `i` is added to lane `i % LANES`.
+#[inline(always)]
+pub(crate) fn in_lanes<V: Vector, const R: usize, const O: usize, W: Weight>(
     x: [&[f32]; R],
     w: [&[W]; O],
-) -> [[f32; O]; R] {
+) -> [[V; O]; R] {
     let k = x[0].len();
     for x in x {
         assert_eq!(x.len(), k, "rows are equally long");
@@ -143,24 +167,7 @@ pub(crate) fn dots<V: Vector, const R: usize, const O: usize, W: Weight>(
             }
         }
     }
-    let mut dots = [[0.0; O]; R];
-    if R * O == LANES {
-        let mut vectors = [V::splat(0.0); LANES];
-        for i in 0..LANES {
-            vectors[i] = sums[i / O][i % O];
-        }
-        let all = V::sums(vectors);
-        for i in 0..LANES {
-            dots[i / O][i % O] = all[i];
-        }
-    } else {
-        for r in 0..R {
-            for o in 0..O {
-                dots[r][o] = sums[r][o].sum();
-            }
-        }
-    }
-    dots
+    sums
 }
 
 /// Fewer values than lanes, the others zero.

@@ -121,11 +121,12 @@ pub(crate) mod x86 {
     use std::arch::x86_64::{
         __m256, __m512, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadu_si128, _mm_movehl_ps,
         _mm_shuffle_ps, _mm256_add_ps, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cvtepu16_epi32,
-        _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_ps,
-        _mm256_slli_epi32, _mm256_storeu_ps, _mm512_add_ps, _mm512_castpd_ps, _mm512_castps_pd,
-        _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_extractf32x8_ps,
-        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_shuffle_f32x4, _mm512_shuffle_ps,
-        _mm512_slli_epi32, _mm512_storeu_ps, _mm512_unpackhi_pd, _mm512_unpacklo_pd,
+        _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_permute2f128_ps,
+        _mm256_set1_ps, _mm256_shuffle_ps, _mm256_slli_epi32, _mm256_storeu_ps, _mm512_add_ps,
+        _mm512_castpd_ps, _mm512_castps_pd, _mm512_castps512_ps256, _mm512_castsi512_ps,
+        _mm512_cvtepu16_epi32, _mm512_extractf32x8_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps,
+        _mm512_shuffle_f32x4, _mm512_shuffle_ps, _mm512_slli_epi32, _mm512_storeu_ps, _mm512_unpackhi_pd,
+        _mm512_unpacklo_pd,
     };
 
     use super::{LANES, Vector, bf16};
@@ -297,6 +298,30 @@ pub(crate) mod x86 {
                 _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
             }
         }
+
+        /// As for AVX-512, eight at a time: each round adds halves and lays two vectors' sums side by side.
+        #[inline(always)]
+        fn sums(vectors: [Self; LANES]) -> [f32; LANES] {
+            unsafe {
+                let eight = |i: usize| _mm256_add_ps(vectors[i].0, vectors[i].1);
+                let fours = |a, b| {
+                    _mm256_add_ps(
+                        _mm256_permute2f128_ps::<0x20>(a, b),
+                        _mm256_permute2f128_ps::<0x31>(a, b),
+                    )
+                };
+                let twos =
+                    |a, b| _mm256_add_ps(_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0xee>(a, b));
+                let ones =
+                    |a, b| _mm256_add_ps(_mm256_shuffle_ps::<0x88>(a, b), _mm256_shuffle_ps::<0xdd>(a, b));
+                // Lane `l` of what is left holds the sum of vector `l` of eight.
+                let half = |first: usize| {
+                    let pair = |i: usize| fours(eight(first + i), eight(first + i + 4));
+                    ones(twos(pair(0), pair(1)), twos(pair(2), pair(3)))
+                };
+                Self(half(0), half(8)).lanes()
+            }
+        }
     }
 }
 
@@ -332,3 +357,39 @@ macro_rules! with_vectors {
     };
 }
 pub(crate) use with_vectors;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{on_every_level, values};
+
+    with_vectors! {
+        fn add_up<V>(found: &mut [f32], lanes: &[f32]) {
+            let mut vectors = [V::splat(0.0); LANES];
+            for (vector, lanes) in vectors.iter_mut().zip(lanes.chunks_exact(LANES)) {
+                // SAFETY: a chunk is as long as a vector.
+                *vector = unsafe { V::load(lanes.as_ptr()) };
+            }
+            let (together, single) = found.split_at_mut(LANES);
+            together.copy_from_slice(&V::sums(vectors));
+            for (sum, vector) in single.iter_mut().zip(vectors) {
+                *sum = vector.sum();
+            }
+        }
+    }
+
+    #[test]
+    fn sums_are_added_in_one_order_on_every_level() {
+        let lanes: Vec<f32> = values(1, LANES * LANES, 1e3).iter().map(|x| *x as f32).collect();
+        let expected: Vec<f32> = lanes
+            .chunks_exact(LANES)
+            .map(|lanes| sum_lanes(lanes.try_into().expect("as many")))
+            .collect();
+        on_every_level(|| {
+            let mut found = [0.0; 2 * LANES];
+            add_up(&mut found, &lanes);
+            assert_eq!(found[..LANES], expected);
+            assert_eq!(found[LANES..], expected);
+        });
+    }
+}
