@@ -201,8 +201,8 @@ pub(crate) fn flex_nll(
     let head_dv = Right::new(Factor::of(&head).transposed(), products);
     let bias = bias.to_contiguous();
     let mut nll = vec![[0.0; 2]; n];
-    let mut logits = vec![0.0; chunk_rows(v).min(n) * v];
-    for (start, rows) in chunks(n, v) {
+    let mut logits = vec![0.0; chunk_rows([v, d]).min(n) * v];
+    for (start, rows) in chunks(n, [v, d]) {
         let logits = &mut logits[..rows * v];
         head_dv.multiply_into(logits, View::new(&xs[start * d..], rows, d, d), bias.storage());
         nll[start..start + rows]
@@ -235,8 +235,8 @@ pub(crate) fn flex_nll_gradients(
     let wanted = if wants_hidden { n } else { 0 };
     let (mut nll, mut by_hidden, mut by_head) = (vec![[0.0; 2]; n], vec![0.0; wanted * d], vec![0.0; v * d]);
     let mut by_bias = vec![0.0; bias.len()];
-    let mut logits = vec![0.0; chunk_rows(v).min(n) * v];
-    for (start, rows) in chunks(n, v) {
+    let mut logits = vec![0.0; chunk_rows([v, d]).min(n) * v];
+    for (start, rows) in chunks(n, [v, d]) {
         let range = start..start + rows;
         let (logits, x) = (&mut logits[..rows * v], View::new(&xs[start * d..], rows, d, d));
         head_dv.multiply_into(logits, x, bias);

@@ -12,8 +12,11 @@ use crate::linear;
 use crate::product::Products;
 use crate::row_linear::Orientation;
 
-/// Logits held at once, in elements (4 MiB in f32), where that is no fewer than [`LEAST_ROWS`].
-const CHUNK_ELEMENTS: usize = 1 << 20;
+/// Logits held at once, in elements (8 MiB in f32), where that is no fewer rows than [`LEAST_ROWS`] and [`HEAD_PART`] say.
+const CHUNK_ELEMENTS: usize = 1 << 21;
+
+/// Logits may be as many as this part of the head's elements: every chunk lays out the head anew.
+const HEAD_PART: usize = 4;
 
 /// The same on a GPU (256 MiB in f32), which wants large products.
 const GPU_CHUNK_ELEMENTS: usize = 1 << 26;
@@ -45,7 +48,7 @@ impl Projection {
     pub(crate) fn chunks(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let [n, v] = self.dims();
         let rows = if flex::is_flex(&self.hidden_nd) {
-            chunk_rows(v)
+            chunk_rows(self.head_vd.dims())
         } else {
             (GPU_CHUNK_ELEMENTS / v).max(LEAST_ROWS)
         };
@@ -157,14 +160,14 @@ impl<'a> Backward<'a> {
     }
 }
 
-/// Rows of a chunk.
-pub(crate) fn chunk_rows(v: usize) -> usize {
-    (CHUNK_ELEMENTS / v).max(LEAST_ROWS)
+/// Rows of a chunk under a head `[v, d]`.
+pub(crate) fn chunk_rows([v, d]: [usize; 2]) -> usize {
+    (CHUNK_ELEMENTS / v).max(d / HEAD_PART).max(LEAST_ROWS)
 }
 
 /// [`Projection::chunks`] on the CPU.
-pub(crate) fn chunks(n: usize, v: usize) -> impl Iterator<Item = (usize, usize)> {
-    tiles(n, chunk_rows(v))
+pub(crate) fn chunks(n: usize, head: [usize; 2]) -> impl Iterator<Item = (usize, usize)> {
+    tiles(n, chunk_rows(head))
 }
 
 /// Ranges that tile `n` rows.

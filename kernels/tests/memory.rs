@@ -128,7 +128,8 @@ fn weights_in_bfloat16_are_never_widened_as_a_whole() {
             products,
         );
     });
-    assert!(scored < ROOM + 64 * v * size_of::<f32>(), "{scored} bytes");
+    // Logits may be a quarter of the head.
+    assert!(scored < ROOM + k / 4 * v * size_of::<f32>(), "{scored} bytes");
     for orientation in [Orientation::OutputsFirst, Orientation::InputsFirst] {
         let w = match orientation {
             Orientation::OutputsFirst => head_vd.clone(),

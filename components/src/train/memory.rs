@@ -7,8 +7,8 @@ use crate::model::{ModelConfig, Positions};
 /// Bytes of an element.
 const ELEMENT: f64 = 4.0;
 
-/// Logits that are held at once, in elements.
-const LOGITS: f64 = (1 << 20) as f64;
+/// Logits that are held at once, in elements, where a quarter of the head's are not more.
+const LOGITS: f64 = (1 << 21) as f64;
 
 /// Elements of a factor that a product of f32 lays out anew, at most: about what a processor's last cache holds.
 const PACKED: f64 = (1 << 22) as f64;
@@ -26,7 +26,7 @@ pub fn peak_memory(config: &ModelConfig, n: f64, accumulate: usize, recompute: R
         Recompute::None => whole,
         Recompute::Block => stream,
     };
-    let logits = LOGITS.max(64.0 * vocabulary).min(n * vocabulary);
+    let logits = LOGITS.max(64.0 * vocabulary).max(head / 4.0).min(n * vocabulary);
     // The gradient of the first product of the feed-forward layer beside its value, and the stream's gradients.
     let work = n * config.up_size() as f64 + 3.0 * stream;
     let stages = [

@@ -147,9 +147,9 @@ pub(crate) fn flex_nll_along(
     let direction_vd = Right::new(Factor::of(&direction), Products::Full);
     let direction_bias = direction_bias.storage::<f32>();
     let (mut nll, mut by_hidden, mut along) = (vec![[0.0; 2]; n], vec![0.0; n * d], vec![0.0; n]);
-    let most = chunk_rows(v).min(n);
+    let most = chunk_rows([v, d]).min(n);
     let (mut logits, mut moved) = (vec![0.0; most * v], vec![0.0; most * d]);
-    for (start, rows) in chunks(n, v) {
+    for (start, rows) in chunks(n, [v, d]) {
         let range = start..start + rows;
         let (logits, moved) = (&mut logits[..rows * v], &mut moved[..rows * d]);
         let x = &xs[start * d..(start + rows) * d];

@@ -104,8 +104,8 @@ fn run(
     let [by_rows, by_outputs, by_biases] = if gradients { [n, v, biased] } else { [0; 3] };
     let (mut by_hidden, mut by_head) = (vec![0.0; by_rows * d], vec![0.0; by_outputs * d]);
     let (mut values, mut by_bias) = (vec![[0.0; 2]; n], vec![0.0; by_biases]);
-    let mut logits = vec![0.0; chunk_rows(v).min(n) * v];
-    for (start, rows) in chunks(n, v) {
+    let mut logits = vec![0.0; chunk_rows([v, d]).min(n) * v];
+    for (start, rows) in chunks(n, [v, d]) {
         let logits = &mut logits[..rows * v];
         student.product(logits, start, rows);
         work(&mut values[start..start + rows], logits, start);
@@ -140,7 +140,7 @@ pub(crate) fn flex_dense(
     settings: Settings,
 ) -> Results {
     let (student, teacher) = (Operands::new(student), Operands::new(teacher));
-    let [n, v, _] = student.dims();
+    let [n, v, d] = student.dims();
     assert_eq!(
         teacher.dims()[..2],
         [n, v],
@@ -148,7 +148,7 @@ pub(crate) fn flex_dense(
     );
     let weights = weights.to_contiguous();
     let (weights, row) = (weights.storage::<f32>(), settings.row(&student));
-    let mut teacher_logits = vec![0.0; chunk_rows(v).min(n) * v];
+    let mut teacher_logits = vec![0.0; chunk_rows([v, d]).min(n) * v];
     let tasks = task_rows(v);
     run(&student, labels, settings.gradients, |values, logits, start| {
         let rows = values.len();
