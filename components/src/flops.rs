@@ -1,5 +1,5 @@
 //! FLOPs: 2 × multiply-adds of every matrix product, output head included, causal attention at half; backward is twice
-//! forward.
+//! forward. Every token counts as if it went through all of the model, also where nothing of the last is asked for.
 
 use crate::model::ModelConfig;
 

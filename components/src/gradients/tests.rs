@@ -140,6 +140,24 @@ fn hidden_states_of_some_positions_are_those_of_all_with_their_gradients() {
 }
 
 #[test]
+fn nothing_may_be_asked_for() {
+    let batch = batch();
+    for family in families() {
+        for precision in [Precision::F64, Precision::F32, Precision::Bf16] {
+            let model = model(family.clone(), precision);
+            let inputs = TensorData::new(batch.inputs.clone(), [batch.rows, batch.width]);
+            let inputs_bt = Tensor::<2, Int>::from_data(inputs, &model.device());
+            let none_n =
+                Tensor::<1, Int>::from_data(TensorData::new(Vec::<i64>::new(), [0]), &model.device());
+            let hidden_nd = model.hidden_at(inputs_bt, Some(none_n));
+            assert_eq!(hidden_nd.dims(), [0, 16], "{family}");
+            let gradients = GradientsParams::from_grads(hidden_nd.sum().backward(), &model);
+            assert_eq!(Vector::gradient(&model, &gradients).norm(), 0.0, "{family}");
+        }
+    }
+}
+
+#[test]
 fn dots_are_those_of_single_backward_passes_in_every_family() {
     let batch = batch();
     let weights = mean_weights(&batch);
