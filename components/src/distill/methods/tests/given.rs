@@ -1,6 +1,6 @@
 //! Losses over texts that are given, beside those of plain distributions.
 
-use super::{Of, bench, close, cross_entropy, first, gold, in_f64, kl, mean_over, train};
+use super::{Of, bench, close, cross_entropy, first, gold, in_f64, kl, mean_over, params, train};
 use crate::distill::{Sft, TeacherCache, WordKd};
 use serde_json::{Value, json};
 
@@ -18,6 +18,18 @@ fn only_responses_are_learnt() {
     let optim = json!({ "lr": 1e-2, "batch_size": 2, "accumulate": 3, "budget": { "steps": 1 } });
     let parts = train::<Sft>(&bench, "parts", json!({ "optim": optim }));
     close(first(&parts, "loss"), expected, "in parts");
+}
+
+#[test]
+fn what_is_worked_out_again_changes_no_bytes() {
+    let bench = bench();
+    let bytes = |recompute: &str| {
+        let more = params(json!({ "teacher": "@other", "recompute": recompute }));
+        let context = bench.context(recompute);
+        bench.run_with::<WordKd>(&context, more).expect("trains");
+        std::fs::read(bench.at(recompute).join("model.safetensors")).expect("reads")
+    };
+    assert!(bytes("block") == bytes("none"));
 }
 
 #[test]
