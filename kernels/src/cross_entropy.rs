@@ -95,7 +95,16 @@ fn gradients(
         return gpu::gradients(hidden_nd, head_vd, targets_n, weights_n);
     }
     if !flex::is_fused(&hidden_nd) {
-        return reference_gradients(hidden_nd, head_vd, bias_v, targets_n, weights_n, products);
+        return reference_gradients(
+            &Projection {
+                hidden_nd,
+                head_vd,
+                bias_v,
+            },
+            targets_n,
+            weights_n,
+            products,
+        );
     }
     let biased = bias_v.is_some();
     let (nll_n, hidden_nd, head_vd, bias_v) = Dispatch::fused_nll_gradients(
@@ -138,7 +147,15 @@ pub fn linear_nll(
     if gpu::takes(&hidden_nd, bias_v.as_ref(), products) {
         return gpu::nll(hidden_nd, head_vd, targets_n);
     }
-    reference_nll(hidden_nd, head_vd, bias_v, targets_n, products)
+    reference_nll(
+        &Projection {
+            hidden_nd,
+            head_vd,
+            bias_v,
+        },
+        targets_n,
+        products,
+    )
 }
 
 /// What [`linear_likelihoods`] gives, outside any graph.
@@ -163,7 +180,15 @@ pub fn linear_likelihoods(
     if flex::is_fused(&hidden_nd) && takes(head_vd.dtype()) {
         return likelihoods(hidden_nd, head_vd, bias_v, targets_n, products);
     }
-    reference_likelihoods(hidden_nd, head_vd, bias_v, targets_n, products)
+    reference_likelihoods(
+        &Projection {
+            hidden_nd,
+            head_vd,
+            bias_v,
+        },
+        targets_n,
+        products,
+    )
 }
 
 /// The fused [`linear_likelihoods`].

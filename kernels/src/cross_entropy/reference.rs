@@ -13,20 +13,13 @@ use crate::projection::{Backward, Projection};
 
 /// [`super::gradients`] composed of burn's operations.
 pub(super) fn reference_gradients(
-    hidden_nd: Tensor<2>,
-    head_vd: Tensor<2>,
-    bias_v: Option<Tensor<1>>,
+    projection: &Projection,
     targets_n: Tensor<1, Int>,
     weights_n: Tensor<1>,
     products: Products,
 ) -> Gradients {
-    let projection = Projection {
-        hidden_nd,
-        head_vd,
-        bias_v,
-    };
     let mut nll = Vec::new();
-    let mut by = Backward::new(&projection, products);
+    let mut by = Backward::new(projection, products);
     for (start, rows) in projection.chunks() {
         let target_c = targets_n.clone().narrow(0, start, rows);
         let weight_c = weights_n.clone().narrow(0, start, rows);
@@ -54,29 +47,23 @@ pub(super) fn softmax(
     let target_c1 = target_c.unsqueeze_dim::<2>(1);
     let weight_c1 = weight_c.unsqueeze_dim::<2>(1);
     let log_p_cv = log_softmax(logits_cv, 1);
-    let nll_c = log_p_cv
-        .clone()
-        .gather(1, target_c1.clone())
-        .neg()
-        .squeeze_dim::<1>(1);
+    let nll_c = costs(log_p_cv.clone(), target_c1.clone());
     let gradient_cv =
         (log_p_cv.exp() * weight_c1.clone()).scatter(1, target_c1, weight_c1.neg(), IndexingUpdateOp::Add);
     (nll_c, gradient_cv)
 }
 
+/// Minus the log-probabilities of the targets.
+fn costs(log_p_cv: Tensor<2>, target_c1: Tensor<2, Int>) -> Tensor<1> {
+    log_p_cv.gather(1, target_c1).neg().squeeze_dim(1)
+}
+
 /// [`super::linear_nll`] composed of burn's operations.
 pub(super) fn reference_nll(
-    hidden_nd: Tensor<2>,
-    head_vd: Tensor<2>,
-    bias_v: Option<Tensor<1>>,
+    projection: &Projection,
     targets_n: Tensor<1, Int>,
     products: Products,
 ) -> Tensor<1> {
-    let projection = Projection {
-        hidden_nd,
-        head_vd,
-        bias_v,
-    };
     let parts = projection.chunks().map(|(start, rows)| {
         let target_c = targets_n.clone().narrow(0, start, rows);
         let logits_cv = projection.logits(start, rows, products);
@@ -85,32 +72,22 @@ pub(super) fn reference_nll(
             let v = logits_cv.dims()[1];
             return cube::nll(logits_cv, target_c, v);
         }
-        log_softmax(logits_cv, 1)
-            .gather(1, target_c.unsqueeze_dim::<2>(1))
-            .neg()
-            .squeeze_dim::<1>(1)
+        costs(log_softmax(logits_cv, 1), target_c.unsqueeze_dim(1))
     });
     Tensor::cat(parts.collect(), 0)
 }
 
 /// [`super::linear_likelihoods`] composed of burn's operations.
 pub(super) fn reference_likelihoods(
-    hidden_nd: Tensor<2>,
-    head_vd: Tensor<2>,
-    bias_v: Option<Tensor<1>>,
+    projection: &Projection,
     targets_n: Tensor<1, Int>,
     products: Products,
 ) -> Likelihoods {
-    let projection = Projection {
-        hidden_nd,
-        head_vd,
-        bias_v,
-    };
     let (mut nll, mut least) = (Vec::new(), Vec::new());
     for (start, rows) in projection.chunks() {
         let target_c1 = targets_n.clone().narrow(0, start, rows).unsqueeze_dim::<2>(1);
         let log_p_cv = log_softmax(projection.logits(start, rows, products), 1);
-        nll.push(log_p_cv.clone().gather(1, target_c1).neg().squeeze_dim::<1>(1));
+        nll.push(costs(log_p_cv.clone(), target_c1));
         least.push(log_p_cv.max_dim(1).neg().squeeze_dim::<1>(1));
     }
     Likelihoods {

@@ -74,13 +74,13 @@ fn results_by(
         );
         (result.loss, host(result.nll_n))
     } else {
-        let nll = reference_nll(
-            x.clone().without_autodiff(),
-            w.clone().without_autodiff(),
-            bias.clone().map(Tensor::without_autodiff),
-            targets(n, v, &x.clone().without_autodiff()),
-            Products::Full,
-        );
+        let projection = Projection {
+            hidden_nd: x.clone().without_autodiff(),
+            head_vd: w.clone().without_autodiff(),
+            bias_v: bias.clone().map(Tensor::without_autodiff),
+        };
+        let of_x = targets(n, v, &projection.hidden_nd);
+        let nll = reference_nll(&projection, of_x, Products::Full);
         (
             plain(x.clone(), w.clone(), bias.clone(), targets(n, v, &x), weights),
             host(nll),
