@@ -31,7 +31,7 @@ pub fn append(cache_csgd: Tensor<4>, new_btgd: Tensor<4>, rows: &[Row]) -> Tenso
     let (cache_csgd, new_btgd) = (cache_csgd.without_autodiff(), new_btgd.without_autodiff());
     let dtype = cache_csgd.dtype();
     assert_eq!(dtype, new_btgd.dtype(), "new rows have the cache's type");
-    if !flex::is_flex(&cache_csgd) || !matches!(dtype, DType::F32 | DType::F64) {
+    if !flex::is_on_processor(&cache_csgd) || !matches!(dtype, DType::F32 | DType::F64) {
         return reference(cache_csgd, new_btgd, rows);
     }
     Tensor::from_dispatch(Dispatch::fused_append(

@@ -14,11 +14,11 @@ pub(crate) use plain::Plain;
 
 /// Whether a tensor takes the fused bodies: f32 on Flex.
 pub(crate) fn is_fused<const D: usize>(tensor: &Tensor<D>) -> bool {
-    tensor.dtype() == DType::F32 && is_flex(tensor)
+    tensor.dtype() == DType::F32 && is_on_processor(tensor)
 }
 
-/// Whether a tensor lies on Flex.
-pub(crate) fn is_flex<const D: usize>(tensor: &Tensor<D>) -> bool {
+/// Whether a tensor lies on a processor, burn's Flex.
+pub fn is_on_processor<const D: usize>(tensor: &Tensor<D>) -> bool {
     let device: Device = tensor.device().without_autodiff();
     matches!(device.as_dispatch(), DispatchDevice::Flex(_))
 }

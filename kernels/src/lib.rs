@@ -61,6 +61,7 @@ pub use divergence::{
     linear_divergence_and_labels,
 };
 pub use exp::exponentials;
+pub use flex::is_on_processor;
 pub use gelu::{Gelu, gelu};
 pub use layer_norm::layer_norm;
 pub use likeliest::{Likeliest, linear_argmax, linear_likeliest};

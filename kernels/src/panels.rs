@@ -15,7 +15,7 @@ pub(crate) const WIDTH: usize = 48;
 /// shape stays; [`Orientation::Panels`](crate::Orientation::Panels) says how it is to be read. Weights that no fused body
 /// reads (neither f32 nor bfloat16 on the CPU) are given back as `None`. The result lies outside the graph.
 pub fn in_panels(w_kv: Tensor<2>) -> Option<Tensor<2>> {
-    if !flex::is_flex(&w_kv) || !Weights::take(w_kv.dtype()) {
+    if !flex::is_on_processor(&w_kv) || !Weights::take(w_kv.dtype()) {
         return None;
     }
     let w_kv = w_kv.without_autodiff();

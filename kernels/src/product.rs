@@ -30,7 +30,7 @@ impl Products {
     /// What goes from one product to the next, in the type that it has there: bfloat16 on a GPU whose products are, which
     /// would round it anyway; elsewhere as it is.
     pub fn between<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
-        if self == Self::Bf16 && !crate::flex::is_flex(&x) {
+        if self == Self::Bf16 && !crate::flex::is_on_processor(&x) {
             widened(x, DType::BF16)
         } else {
             x

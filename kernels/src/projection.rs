@@ -47,7 +47,7 @@ impl Projection {
     /// Ranges `(start, rows)` that tile the rows so that a chunk's logits stay small.
     pub(crate) fn chunks(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let [n, v] = self.dims();
-        let rows = if flex::is_flex(&self.hidden_nd) {
+        let rows = if flex::is_on_processor(&self.hidden_nd) {
             chunk_rows(self.head_vd.dims())
         } else {
             (GPU_CHUNK_ELEMENTS / v).max(LEAST_ROWS)

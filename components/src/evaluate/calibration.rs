@@ -4,9 +4,9 @@ use crate::artifact::{Axes, Place, Table};
 use crate::component::{Component, Estimate, Output, Problem, Size, Sizes, main_output};
 use crate::flops::forward_flops;
 use crate::inference::LanguageModel;
-use crate::inference::windows::{floats, integers, padded, places};
+use crate::inference::windows::{floats, padded};
 use crate::metrics::Calibration as Bins;
-use crate::model;
+use crate::model::{self, integers};
 use crate::reference::{self, Ref, Refs, TaskPath};
 use crate::score::{batch_size, check_model};
 use crate::tasks::{Settings, Task, choose};
@@ -209,7 +209,7 @@ fn of_blocks(
         }
         let decoder = &loaded.decoder;
         let found = linear_likelihoods(
-            decoder.hidden_at(inputs_bt, Some(places(&chosen, device))),
+            decoder.hidden_at(inputs_bt, Some(&chosen)),
             decoder.head(),
             decoder.head_bias(),
             integers(targets, device),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Precision;
-use crate::model::{Decoder, ModelSpec};
+use crate::model::{Decoder, ModelSpec, integers};
 use crate::random::Stream;
 use crate::tokens::{Batch, collate};
 use burn::module::Module;
@@ -111,18 +111,17 @@ fn assert_near(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
 #[test]
 fn hidden_states_of_some_positions_are_those_of_all_with_their_gradients() {
     let batch = batch();
-    let wanted: Vec<i64> = vec![1, 2, 7, 9, 20];
+    let wanted = [1, 2, 7, 9, 20];
     for family in families() {
         for (precision, tolerance) in [(Precision::F64, 1e-12), (Precision::F32, 1e-5)] {
             let model = model(family.clone(), precision);
             let found = |alone: bool| {
                 let inputs = TensorData::new(batch.inputs.clone(), [batch.rows, batch.width]);
                 let inputs_bt = Tensor::<2, Int>::from_data(inputs, &model.device());
-                let places = TensorData::new(wanted.clone(), [wanted.len()]);
-                let places_n = Tensor::<1, Int>::from_data(places, &model.device());
                 let hidden_nd = if alone {
-                    model.hidden_at(inputs_bt, Some(places_n))
+                    model.hidden_at(inputs_bt, Some(&wanted))
                 } else {
+                    let places_n = integers(wanted.map(|place| place as i64).to_vec(), &model.device());
                     model.hidden_at(inputs_bt, None).select(0, places_n)
                 };
                 let values = hidden_nd.clone().without_autodiff().into_data();
@@ -147,9 +146,7 @@ fn nothing_may_be_asked_for() {
             let model = model(family.clone(), precision);
             let inputs = TensorData::new(batch.inputs.clone(), [batch.rows, batch.width]);
             let inputs_bt = Tensor::<2, Int>::from_data(inputs, &model.device());
-            let none_n =
-                Tensor::<1, Int>::from_data(TensorData::new(Vec::<i64>::new(), [0]), &model.device());
-            let hidden_nd = model.hidden_at(inputs_bt, Some(none_n));
+            let hidden_nd = model.hidden_at(inputs_bt, Some(&[]));
             assert_eq!(hidden_nd.dims(), [0, 16], "{family}");
             let gradients = GradientsParams::from_grads(hidden_nd.sum().backward(), &model);
             assert_eq!(Vector::gradient(&model, &gradients).norm(), 0.0, "{family}");

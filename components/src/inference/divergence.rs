@@ -1,6 +1,6 @@
 //! How far a model's distributions are from a teacher's along the same texts.
 
-use super::windows::{floats, padded, places, split};
+use super::windows::{floats, padded, split};
 use crate::model::Decoder;
 use burn::tensor::{Device, Tensor};
 use lyceum_kernels::{Divergence, Projection, Teacher, linear_divergence};
@@ -37,7 +37,7 @@ pub(crate) fn divergences(
         };
         let chosen: Vec<usize> = texts.iter().enumerate().flat_map(row).collect();
         Projection {
-            hidden_nd: decoder.hidden_at(inputs_bt, Some(places(&chosen, device))),
+            hidden_nd: decoder.hidden_at(inputs_bt, Some(&chosen)),
             head_vd: decoder.head().narrow(0, 0, vocabulary),
             bias_v: decoder.head_bias().map(|bias_v| bias_v.narrow(0, 0, vocabulary)),
         }

@@ -1,6 +1,6 @@
 //! One vector a text.
 
-use super::windows::{padded, places};
+use super::windows::padded;
 use crate::model::Decoder;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use schemars::JsonSchema;
@@ -28,7 +28,7 @@ pub fn embed(decoder: &Decoder, texts: &[&[u32]], pooling: Pooling, device: &Dev
                 .enumerate()
                 .map(|(row, ids)| row * t + ids.len() - 1)
                 .collect();
-            decoder.hidden_at(inputs_bt, Some(places(&last, device)))
+            decoder.hidden_at(inputs_bt, Some(&last))
         }
         Pooling::Mean => {
             let hidden_btd = decoder.hidden(inputs_bt);

@@ -1,7 +1,8 @@
 //! Scoring continuations of prefixes, as comparisons of answers need it.
 
 use super::LanguageModel;
-use super::windows::{Judged, Window, integers, judge, judged, padded, places};
+use super::windows::{Judged, Window, judge, judged, padded};
+use crate::model::integers;
 use crate::{Error, Result};
 use burn::tensor::Device;
 
@@ -192,8 +193,7 @@ fn score_shared(
             let chosen: Vec<usize> = chosen.collect();
             let targets = batch.iter().flat_map(|(_, text)| &text.ids[text.from..]);
             let targets = targets.map(|&id| i64::from(id)).collect();
-            let wanted = Some(places(&chosen, device));
-            let hidden_nd = decoder.extend_at(inputs_bt, &here, &mut cache, wanted);
+            let hidden_nd = decoder.extend_at(inputs_bt, &here, &mut cache, Some(&chosen));
             let judged = judge(decoder, hidden_nd, integers(targets, device));
             let mut judged = judged.as_slice();
             for (_, text) in batch {

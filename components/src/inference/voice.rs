@@ -1,7 +1,6 @@
 //! A model with what it has read.
 
 use super::LanguageModel;
-use super::windows::places;
 use crate::model::Cache;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -44,8 +43,7 @@ impl<'a> Voice<'a> {
         let inputs_nt = Tensor::<2, Int>::from_data(TensorData::new(ids, [n, t]), &self.device);
         let decoder = &self.model.loaded.decoder;
         let last: Vec<usize> = (1..=n).map(|read| read * t - 1).collect();
-        let wanted = (t > 1).then(|| places(&last, &self.device));
-        let last_nd = decoder.extend_at(inputs_nt, rows, &mut self.cache, wanted);
+        let last_nd = decoder.extend_at(inputs_nt, rows, &mut self.cache, (t > 1).then_some(&last));
         let logits = decoder.logits(last_nd).into_data().convert::<f32>();
         logits.try_into_vec().expect("converted to f32 above")
     }

@@ -1,6 +1,6 @@
 //! Sequences to score, and what their tokens cost: the one place where log-probabilities of chosen tokens are taken.
 
-use crate::model::Decoder;
+use crate::model::{Decoder, integers};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use lyceum_kernels::{linear_likelihoods, linear_nll};
 
@@ -87,7 +87,7 @@ fn read(decoder: &Decoder, windows: &[Window], device: &Device) -> (Tensor<2>, T
     let targets: Vec<i64> = targets.map(|&id| i64::from(id)).collect();
     let counts = windows.iter().map(|window| window.ids.len() - window.from);
     (
-        decoder.hidden_at(inputs_bt, Some(places(&chosen, device))),
+        decoder.hidden_at(inputs_bt, Some(&chosen)),
         integers(targets, device),
         counts.collect(),
     )
@@ -104,17 +104,6 @@ pub(crate) fn padded(ids: &[&[u32]], device: &Device) -> (Tensor<2, Int>, usize)
     }
     let inputs_bt = Tensor::from_data(TensorData::new(all, [ids.len(), width]), device);
     (inputs_bt, width)
-}
-
-/// Positions, counted through the batch, as a tensor.
-pub(crate) fn places(chosen: &[usize], device: &Device) -> Tensor<1, Int> {
-    integers(chosen.iter().map(|&place| place as i64).collect(), device)
-}
-
-/// Whole numbers as a tensor.
-pub(crate) fn integers(values: Vec<i64>, device: &Device) -> Tensor<1, Int> {
-    let n = values.len();
-    Tensor::from_data(TensorData::new(values, [n]), device)
 }
 
 /// A tensor's values.

@@ -1,7 +1,7 @@
 //! The decoder. Shape letters: `b` batch, `t` positions, `n` rows (`b·t`), `h` heads, `g` key/value heads, `d` width,
 //! `v` vocabulary. Weights are `[inputs, outputs]`; products that share an input are fused into one.
 
-use super::cache::{Cache, KeysValues};
+use super::cache::Cache;
 use super::config::{Activation, ModelConfig, Positions};
 use super::layer::Place;
 use super::probe::Probe;
@@ -177,14 +177,24 @@ impl Decoder {
         in_rows(self.hidden_at(inputs_bt, None), [b, t])
     }
 
-    /// The same at the positions `wanted` of all `b·t`, in that order, `[n, d]`; none: at all. What only the others would need
-    /// is not worked out.
-    pub fn hidden_at(&self, inputs_bt: Tensor<2, Int>, wanted: Option<Tensor<1, Int>>) -> Tensor<2> {
-        let place = self.at_start(inputs_bt.dims()[1], wanted);
-        self.forward(inputs_bt, &place, None)
+    /// The same at the positions `wanted` of all `b·t`, ascending, `[n, d]`; none: at all. What only the others would need is
+    /// not worked out.
+    pub fn hidden_at(&self, inputs_bt: Tensor<2, Int>, wanted: Option<&[usize]>) -> Tensor<2> {
+        if self.norm.val().device().is_autodiff() {
+            // In one graph.
+            let wanted = wanted.map(|wanted| self.positions(wanted));
+            let place = self.at_start(inputs_bt.dims()[1], wanted);
+            return self.forward(inputs_bt, &place, None);
+        }
+        self.forward_in_bands(inputs_bt, wanted)
     }
 
-    /// Where `t` tokens from position 0 on stand.
+    /// Numbers of positions as a tensor.
+    fn positions(&self, places: &[usize]) -> Tensor<1, Int> {
+        integers(places.iter().map(|&place| place as i64).collect(), &self.device())
+    }
+
+    /// Where `t` tokens from position 0 on stand, and which of all positions are wanted.
     pub(crate) fn at_start(&self, t: usize, wanted: Option<Tensor<1, Int>>) -> Place {
         Place {
             angles: self.angles(t),
@@ -227,9 +237,10 @@ impl Decoder {
         inputs_bt: Tensor<2, Int>,
         rows: &[usize],
         cache: &mut Cache,
-        wanted: Option<Tensor<1, Int>>,
+        wanted: Option<&[usize]>,
     ) -> Tensor<2> {
         let t = inputs_bt.dims()[1];
+        let wanted = wanted.map(|wanted| self.positions(wanted));
         let past: Vec<usize> = rows.iter().map(|&row| cache.len(row)).collect();
         let places: Vec<i64> = past
             .iter()
@@ -320,12 +331,17 @@ impl Decoder {
         Some(rotary.angles(t, dtype, &self.device()))
     }
 
-    fn forward(&self, inputs_bt: Tensor<2, Int>, place: &Place, mut cache: Option<&mut Cache>) -> Tensor<2> {
+    pub(super) fn forward(
+        &self,
+        inputs_bt: Tensor<2, Int>,
+        place: &Place,
+        mut cache: Option<&mut Cache>,
+    ) -> Tensor<2> {
         let sizes = inputs_bt.dims();
         let mut x_nd = self.embed(inputs_bt, place);
-        for i in 0..self.layers.len() {
+        for (i, layer) in self.layers.iter().enumerate() {
             let keys_values = cache.as_deref_mut().map(|cache| &mut cache.layers[i]);
-            x_nd = self.layer(i, x_nd, sizes, place, keys_values);
+            x_nd = layer.forward(x_nd, sizes, &self.config, i, place, keys_values);
         }
         self.normed(x_nd)
     }
@@ -339,8 +355,7 @@ impl Decoder {
         if let (Some(table), Positions::Learned { offset }) = (&self.positions, &settings.positions) {
             let places = place.places.iter().map(|place| place + *offset as i64);
             let places: Vec<i64> = places.cycle().take(b * t).collect();
-            let places = Tensor::<1, Int>::from_data(TensorData::new(places, [b * t]), &self.device());
-            x_nd = x_nd + settings.rows(table, places, dtype);
+            x_nd = x_nd + settings.rows(table, integers(places, &self.device()), dtype);
         }
         if let Some(scale) = &self.embedding_norm {
             x_nd = settings.norm(x_nd, scale, self.embedding_norm_bias.as_ref());
@@ -348,22 +363,16 @@ impl Decoder {
         x_nd
     }
 
-    /// Layer `i` of the tokens of `[b, t]` positions: what it reads and gives is `[n, d]`, of the last layer where they are wanted.
-    pub(crate) fn layer(
-        &self,
-        i: usize,
-        x_nd: Tensor<2>,
-        sizes: [usize; 2],
-        place: &Place,
-        cache: Option<&mut KeysValues>,
-    ) -> Tensor<2> {
-        self.layers[i].forward(x_nd, sizes, &self.config, i, place, cache)
-    }
-
     /// The final hidden states, `[n, d]`, of what the last layer gives.
     pub(crate) fn normed(&self, x_nd: Tensor<2>) -> Tensor<2> {
         self.config.norm(x_nd, &self.norm, self.norm_bias.as_ref())
     }
+}
+
+/// Whole numbers as a tensor.
+pub(crate) fn integers(values: Vec<i64>, device: &Device) -> Tensor<1, Int> {
+    let n = values.len();
+    Tensor::from_data(TensorData::new(values, [n]), device)
 }
 
 /// Hidden states of all positions, `[b, t, d]`.
@@ -374,8 +383,7 @@ fn in_rows(hidden_nd: Tensor<2>, [b, t]: [usize; 2]) -> Tensor<3> {
 
 /// The rows of cosine and sine tables at these places.
 fn select(angles: [Tensor<2>; 2], places: &[i64]) -> [Tensor<2>; 2] {
-    let device = angles[0].device();
-    let places = Tensor::<1, Int>::from_data(TensorData::new(places.to_vec(), [places.len()]), &device);
+    let places = integers(places.to_vec(), &angles[0].device());
     angles.map(|table| table.select(0, places.clone()))
 }
 

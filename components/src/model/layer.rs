@@ -9,6 +9,7 @@ use lyceum_kernels::{Mask, Rotation, Row, append, attention, gelu, self_attentio
 use std::sync::Arc;
 
 /// Where the tokens of a pass stand.
+#[derive(Debug, Clone)]
 pub(crate) struct Place {
     /// Cosine and sine: one row a position, shared by all sequences, or one a sequence and position.
     pub(crate) angles: Option<[Tensor<2>; 2]>,
@@ -36,7 +37,8 @@ impl Place {
 }
 
 impl Layer {
-    /// Layer `i` of the model.
+    /// Layer `i` of the model, for the tokens of `[b, t]` positions: what it reads and gives is `[n, d]`, of the last layer at the
+    /// positions that are wanted.
     pub(crate) fn forward(
         &self,
         x_nd: Tensor<2>,

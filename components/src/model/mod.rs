@@ -1,6 +1,7 @@
 //! Decoder language models: one decoder made of choices, read from and written to Hugging Face's layout.
 
 mod assemble;
+mod bands;
 mod cache;
 mod config;
 mod decoder;
@@ -23,9 +24,11 @@ mod spec;
 mod stored;
 mod tensors;
 
+pub(crate) use bands::{Band, bands};
 pub use cache::Cache;
 pub use config::{Activation, Biases, Family, ModelConfig, Norm, Positions};
 pub use decoder::Decoder;
+pub(crate) use decoder::{Layer, integers};
 pub use export::Export;
 pub(crate) use files::finish;
 pub use files::{Loaded, ModelDetails, Stopped, load, load_folder, load_frozen, save};

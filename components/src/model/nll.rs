@@ -1,6 +1,6 @@
 //! Scoring: what each token costs a model.
 
-use super::decoder::Decoder;
+use super::decoder::{Decoder, integers};
 use crate::tokens::Batch;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use lyceum_kernels::linear_nll;
@@ -16,16 +16,13 @@ pub fn token_nll(decoder: &Decoder, batch: &Batch, device: &Device) -> Vec<f64> 
     if counted.is_empty() {
         return all;
     }
-    let of_counted = |value: &dyn Fn(usize) -> i64| {
-        let values: Vec<i64> = counted.iter().map(|&i| value(i)).collect();
-        Tensor::<1, Int>::from_data(TensorData::new(values, [counted.len()]), device)
-    };
-    let wanted = (counted.len() < all.len()).then(|| of_counted(&|i| i as i64));
+    let wanted = (counted.len() < all.len()).then_some(counted.as_slice());
+    let labels = counted.iter().map(|&i| batch.labels[i]).collect();
     let nll_n = linear_nll(
         decoder.hidden_at(inputs_bt, wanted),
         decoder.head(),
         decoder.head_bias(),
-        of_counted(&|i| batch.labels[i]),
+        integers(labels, device),
         decoder.products(),
     );
     for (&i, nll) in counted.iter().zip(nll_n.into_data().iter::<f64>()) {

@@ -2,7 +2,7 @@
 //! nothing else. `tests/memory.rs` holds it against what an allocator counts.
 
 use super::recompute::Recompute;
-use crate::model::{ModelConfig, Positions};
+use crate::model::{ModelConfig, Positions, bands};
 
 /// Bytes of an element.
 const ELEMENT: f64 = 4.0;
@@ -29,12 +29,14 @@ pub fn peak_memory(config: &ModelConfig, n: f64, accumulate: usize, recompute: R
     let logits = LOGITS.max(64.0 * vocabulary).max(head / 4.0).min(n * vocabulary);
     // The gradient of the first product of the feed-forward layer beside its value, and the stream's gradients.
     let work = n * config.up_size() as f64 + 3.0 * stream;
+    // Each has gradients of its own of the layer it goes back through.
+    let bands = bands(n as usize) as f64;
     let stages = [
         // The loss, and its gradients by hidden states and head.
         layers * kept + 4.0 * stream + head + logits + head.min(PACKED),
         // The way back through the last layer, and through the first, when the gradients of all others are there.
-        (layers - 1.0) * kept + whole + work + head + layer,
-        whole + work + head + layers * layer,
+        (layers - 1.0) * kept + whole + work + head + bands * layer,
+        whole + work + head + (layers - 1.0 + bands) * layer,
         // The embedding's own gradient beside the head's.
         2.0 * stream + parameters + head,
     ];

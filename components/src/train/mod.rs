@@ -4,6 +4,7 @@
 //! of their tokens. The loop ([`strategy`]) owns evaluation, checkpoints and early stopping, all counted in optimizer steps.
 
 mod adapter;
+mod backward;
 mod budget;
 mod checkpoint;
 mod compose;

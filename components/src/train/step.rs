@@ -1,13 +1,13 @@
 //! One forward and backward pass, in burn-train's terms.
 
-use super::recompute::{self, Recompute};
+use super::backward::gradients;
+use super::recompute::Recompute;
 use super::sources::HostBatch;
 use super::terms::{Pass, Term, Weights, number, places};
 use crate::Error;
-use crate::model::{Decoder, token_nll};
+use crate::model::{Decoder, integers, token_nll};
 use crate::tokens::Batch;
 use burn::backend::ExecutionError;
-use burn::optim::GradientsParams;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use std::sync::Arc;
@@ -49,73 +49,8 @@ impl TrainStep for Decoder {
     type Output = PassOutput;
 
     fn step(&self, item: TrainBatch) -> TrainOutput<PassOutput> {
-        let device = self.embedding.val().device().without_autodiff();
-        let batch = &item.batch.batch;
-        let (rows, width) = (batch.rows, batch.width);
-        let inputs_bt =
-            Tensor::<2, Int>::from_data(TensorData::new(batch.inputs.clone(), [rows, width]), &device);
-        let labels_n =
-            Tensor::<1, Int>::from_data(TensorData::new(batch.labels.clone(), [rows * width]), &device);
-        let all = item.terms.iter().any(|term| term.wants_all());
-        // What is never predicted is not worked out behind the last attention.
-        let places_n = (item.batch.pairs && !all).then(|| {
-            let places: Vec<i64> = places(&item.weights.of_tokens)
-                .iter()
-                .map(|p| *p as i64)
-                .collect();
-            let count = places.len();
-            Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device)
-        });
-        let (mut notes, mut failure) = (Vec::new(), None);
-        let loss = |hidden_nd: Tensor<2>| {
-            let mut pass = Pass {
-                inputs_bt: inputs_bt.clone(),
-                hidden_nd,
-                head_vd: self.head(),
-                head_bias_v: self.head_bias(),
-                labels_n: labels_n.clone(),
-                products: self.products(),
-                batch: &item.batch,
-                weights: &item.weights,
-                noted: item.noted,
-                places_n: places_n.clone(),
-            };
-            if let Some(places_n) = &pass.places_n {
-                pass.labels_n = labels_n.select(0, places_n.clone());
-            }
-            let mut sum: Option<Tensor<1>> = None;
-            for term in item.terms.iter() {
-                match term.loss(&pass) {
-                    Ok(term) => {
-                        notes.extend(term.notes);
-                        sum = Some(match sum {
-                            Some(sum) => sum + term.loss,
-                            None => term.loss,
-                        });
-                    }
-                    Err(error) => failure = failure.take().or(Some(error)),
-                }
-            }
-            // A pass that failed has no gradient; burn-train has no other way to be told.
-            sum.unwrap_or_else(|| pass.hidden_nd.sum() * 0.0)
-        };
-        let (loss, grads) = match item.recompute {
-            Recompute::None => {
-                let loss = loss(self.hidden_at(inputs_bt.clone(), places_n.clone()));
-                let value = loss.clone().without_autodiff();
-                (value, GradientsParams::from_grads(loss.backward(), self))
-            }
-            Recompute::Block => recompute::gradients(self, inputs_bt.clone(), places_n.clone(), loss),
-        };
-        TrainOutput {
-            grads,
-            item: PassOutput {
-                loss: number(&loss),
-                tokens: item.weights.counted() as f64,
-                notes,
-                failure,
-            },
-        }
+        // Among the threads that share its work, a pass need not wake them for each operation.
+        rayon::scope(|_| pass(self, &item))
     }
 }
 
@@ -132,5 +67,66 @@ impl InferenceStep for Decoder {
             notes: Vec::new(),
             failure: None,
         }
+    }
+}
+
+fn pass(decoder: &Decoder, item: &TrainBatch) -> TrainOutput<PassOutput> {
+    let device = decoder.embedding.val().device().without_autodiff();
+    let batch = &item.batch.batch;
+    let (rows, width) = (batch.rows, batch.width);
+    let inputs_bt =
+        Tensor::<2, Int>::from_data(TensorData::new(batch.inputs.clone(), [rows, width]), &device);
+    let all = item.terms.iter().any(|term| term.wants_all());
+    // What is never predicted is not worked out behind the last attention.
+    let places = (item.batch.pairs && !all).then(|| places(&item.weights.of_tokens));
+    let labels = match &places {
+        Some(places) => places.iter().map(|&place| batch.labels[place]).collect(),
+        None => batch.labels.clone(),
+    };
+    let (mut notes, mut failure) = (Vec::new(), None);
+    let loss = |hidden_nd: Tensor<2>| {
+        let pass = Pass {
+            inputs_bt: inputs_bt.clone(),
+            hidden_nd,
+            head_vd: decoder.head(),
+            head_bias_v: decoder.head_bias(),
+            labels_n: integers(labels, &device),
+            products: decoder.products(),
+            batch: &item.batch,
+            weights: &item.weights,
+            noted: item.noted,
+            places: places.clone(),
+        };
+        let mut sum: Option<Tensor<1>> = None;
+        for term in item.terms.iter() {
+            match term.loss(&pass) {
+                Ok(term) => {
+                    notes.extend(term.notes);
+                    sum = Some(match sum {
+                        Some(sum) => sum + term.loss,
+                        None => term.loss,
+                    });
+                }
+                Err(error) => failure = failure.take().or(Some(error)),
+            }
+        }
+        // A pass that failed has no gradient; burn-train has no other way to be told.
+        sum.unwrap_or_else(|| pass.hidden_nd.sum() * 0.0)
+    };
+    let (loss, grads) = gradients(
+        decoder,
+        inputs_bt.clone(),
+        places.as_deref(),
+        item.recompute,
+        loss,
+    );
+    TrainOutput {
+        grads,
+        item: PassOutput {
+            loss: number(&loss),
+            tokens: item.weights.counted() as f64,
+            notes,
+            failure,
+        },
     }
 }

@@ -4,7 +4,7 @@ use super::sources::{Collection, OfSet};
 use super::terms::{DivergenceKind, DivergenceTerm, Pass};
 use crate::distill::CachedTeacher;
 use crate::flops::{forward_flops, layers_flops};
-use crate::model::{self, Decoder, ModelConfig, ModelDetails};
+use crate::model::{self, Decoder, ModelConfig, ModelDetails, integers};
 use crate::reference::{self, Ref};
 use crate::tokens::Blocks;
 use crate::{Artifact, Context, Error, Kind, Result};
@@ -105,11 +105,10 @@ impl TeacherModel {
     pub(crate) fn beside(&self, pass: &Pass) -> (Projection, Projection) {
         let vocabulary = self.config.vocab_size.min(pass.head_vd.dims()[0]);
         let hidden_nd = match &pass.batch.set {
-            Some(set) if pass.places_n.is_some() => self.of_set(set, pass),
-            _ => {
-                let (inputs_bt, places_n) = (pass.inputs_bt.clone(), pass.places_n.clone());
-                self.decoder.hidden_at(inputs_bt, places_n)
-            }
+            Some(set) if pass.places.is_some() => self.of_set(set, pass),
+            _ => self
+                .decoder
+                .hidden_at(pass.inputs_bt.clone(), pass.places.as_deref()),
         };
         let teacher = Projection {
             hidden_nd,
@@ -130,9 +129,7 @@ impl TeacherModel {
             let (begin, first) = read.rows[set.chosen[place / width] as usize];
             (begin + place % width - first) as i64
         };
-        let rows: Vec<i64> = pass.places().into_iter().map(at).collect();
-        let count = rows.len();
-        let rows_n = Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), &read.hidden_nd.device());
+        let rows_n = integers(pass.places().map(at).collect(), &read.hidden_nd.device());
         read.hidden_nd.clone().select(0, rows_n)
     }
 
@@ -155,15 +152,13 @@ impl TeacherModel {
                 let (last, first) = (ids.len() - 1, prompt.max(1) - 1);
                 let inputs = inputs[i * width..].iter_mut().zip(&ids[..last]);
                 inputs.for_each(|(input, id)| *input = i64::from(*id));
-                places.extend((first..last).map(|t| (i * width + t) as i64));
+                places.extend(i * width + first..i * width + last);
                 rows[row] = (begin, first);
                 begin += last - first;
             }
             let inputs_bt =
                 Tensor::<2, Int>::from_data(TensorData::new(inputs, [chunk.len(), width]), &device);
-            let count = places.len();
-            let places_n = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device);
-            parts.push(self.decoder.hidden_at(inputs_bt, Some(places_n)));
+            parts.push(self.decoder.hidden_at(inputs_bt, Some(&places)));
         }
         Read {
             set: set.clone(),

@@ -11,6 +11,7 @@ use crate::{Artifact, Context, Error, Precision, Result};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
+mod bands;
 mod checkpoints;
 mod recompute;
 mod weighting;

@@ -174,17 +174,13 @@ impl Work<'_> {
         let places: Vec<Range<usize>> = blocks.iter().map(|block| predicted(block, pad)).collect();
         let counts = places.iter().map(Range::len).collect();
         let places = places.into_iter().enumerate();
-        let places: Vec<i64> = places
-            .flat_map(|(row, places)| places.map(move |t| (row * width + t) as i64))
+        let places: Vec<usize> = places
+            .flat_map(|(row, places)| places.map(move |t| row * width + t))
             .collect();
         let inputs_bt = Tensor::<2, Int>::from_data(TensorData::new(batch.inputs, [rows, width]), device);
-        let count = places.len();
-        let places_n = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), device);
         let decoder = &self.loaded.decoder;
-        let hidden_btd = decoder.hidden(inputs_bt);
-        let d = hidden_btd.dims()[2];
         let projection = Projection {
-            hidden_nd: hidden_btd.reshape([rows * width, d]).select(0, places_n),
+            hidden_nd: decoder.hidden_at(inputs_bt, Some(&places)),
             head_vd: decoder.head(),
             bias_v: decoder.head_bias(),
         };

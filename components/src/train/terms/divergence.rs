@@ -228,7 +228,7 @@ impl Term for FromTeacher {
                     let row = pass.batch.blocks[place / width];
                     (counts[place] > 0.0).then_some((row, (place % width) as u64))
                 };
-                let places: Vec<_> = pass.places().into_iter().map(place).collect();
+                let places: Vec<_> = pass.places().map(place).collect();
                 let device = pass.hidden_nd.device().without_autodiff();
                 let teacher = cache.teacher(&places, &device, pass.hidden_nd.dtype())?;
                 (pass.projection(), teacher)

@@ -25,8 +25,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) weights: &'a Weights,
     /// Whether terms note what their losses come to: not where there is only one.
     pub(crate) noted: bool,
-    /// Which of all positions the rows are; none: all.
-    pub(crate) places_n: Option<Tensor<1, Int>>,
+    /// Which of all positions the rows are, ascending; none: all.
+    pub(crate) places: Option<Vec<usize>>,
 }
 
 /// Weights of a pass's tokens, and what those of the whole step add up to.
@@ -109,9 +109,9 @@ impl Pass<'_> {
 
     /// Numbers of all positions, row-major `[rows, width]`, as a tensor over the rows, outside any graph.
     pub(crate) fn tensor(&self, of_all: Vec<f64>) -> Tensor<1> {
-        let kept = match &self.places_n {
+        let kept = match &self.places {
             None => of_all,
-            Some(_) => self.places().into_iter().map(|place| of_all[place]).collect(),
+            Some(places) => places.iter().map(|&place| of_all[place]).collect(),
         };
         let options = TensorCreationOptions::new(self.hidden_nd.device().without_autodiff())
             .with_dtype(self.hidden_nd.dtype());
@@ -120,11 +120,12 @@ impl Pass<'_> {
     }
 
     /// Which of all positions the rows are.
-    pub(crate) fn places(&self) -> Vec<usize> {
-        match self.places_n {
-            None => (0..self.weights.of_tokens.len()).collect(),
-            Some(_) => places(&self.weights.of_tokens),
-        }
+    pub(crate) fn places(&self) -> impl Iterator<Item = usize> {
+        let all = 0..self
+            .places
+            .as_ref()
+            .map_or(self.weights.of_tokens.len(), Vec::len);
+        all.map(|row| self.places.as_ref().map_or(row, |places| places[row]))
     }
 }
 

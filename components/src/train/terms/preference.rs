@@ -182,7 +182,7 @@ impl OfSequences {
             let count = values.len();
             Tensor::<1>::from_data(TensorData::new(values, [count]), options)
         };
-        let places = pass.places();
+        let places: Vec<usize> = pass.places().collect();
         let row_n: Vec<i64> = places.iter().map(|place| (place / width) as i64).collect();
         let count = row_n.len();
         let row_n = Tensor::<1, Int>::from_data(TensorData::new(row_n, [count]), &logp_n.device());
@@ -222,7 +222,7 @@ fn chosen_entropy(pass: &Pass, logp_n: Tensor<1>) -> Tensor<1> {
     let width = pass.batch.batch.width;
     let chosen = |place: &usize| (place / width).is_multiple_of(2);
     let mut of_all = vec![0.0; pass.weights.of_tokens.len()];
-    let counted: Vec<usize> = pass.places().into_iter().filter(chosen).collect();
+    let counted: Vec<usize> = pass.places().filter(chosen).collect();
     let weights = &pass.weights.of_tokens;
     let total: f64 = counted.iter().map(|&place| f64::from(weights[place])).sum();
     for &place in &counted {
