@@ -10,11 +10,16 @@ use super::{LanguageModel, Sampling};
 use crate::random::Stream;
 use crate::{Error, Result};
 use burn::tensor::Device;
+use lyceum_kernels::is_on_processor;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::sync::{Mutex, PoisonError};
 
 /// Samples that a row may have: their streams are numbered `row · SAMPLES + sample`.
 const SAMPLES: u64 = 1 << 20;
+
+/// Slots of a desk at the least, where there are several: each reads all weights for every token of its own.
+const LEAST_SLOTS: usize = 16;
 
 /// A text to go on with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,39 +128,44 @@ impl<'a> Generator<'a> {
         sampling: &Sampling,
         samples: u32,
         stream: &Stream,
-        done: &mut dyn FnMut(u64) -> Result<()>,
+        done: &mut (dyn FnMut(u64) -> Result<()> + Send),
     ) -> Result<Vec<Generated>> {
         self.check(prompts, sampling)?;
         let texts = prompts.len() * samples as usize;
-        let longest = prompts
-            .iter()
-            .map(|prompt| prompt.ids.len())
-            .max()
-            .unwrap_or_default();
-        let mut desk = Desk::new(self, texts, samples, longest + sampling.max_tokens, sampling);
-        let mut all: Vec<Option<Generated>> = vec![None; texts];
-        let mut next = 0;
-        loop {
-            // A text of one token is done as it begins, so that its slot is free again.
-            while let Some(slot) = desk.free()
-                && next < texts
-            {
-                let (prompt, sample) = (&prompts[next / samples as usize], next as u32 % samples);
-                let stream = stream.at(prompt.row * SAMPLES + u64::from(sample));
-                all[next] = desk.begin(slot, Writing::new(next, prompt, sample, stream))?;
-                next += 1;
-                done(1)?;
-            }
-            let active = desk.active();
-            if active.is_empty() {
-                return Ok(all.into_iter().flatten().collect());
-            }
-            // Among the threads that share its products, a step need not wake them for each.
-            for (number, generated) in rayon::scope(|_| desk.step(&active))? {
-                all[number] = Some(generated);
-            }
-            done(active.len() as u64)?;
-        }
+        let slots = self.batch_size.min(texts);
+        let share = texts.div_ceil(self.desks(slots)).max(1);
+        let starts: Vec<usize> = (0..texts).step_by(share).collect();
+        let slots = slots.div_ceil(starts.len().max(1));
+        let longest = prompts.iter().map(|prompt| prompt.ids.len()).max();
+        let capacity = longest.unwrap_or_default() + sampling.max_tokens;
+        let done = Mutex::new(done);
+        let written: Vec<Result<Vec<Generated>>> = starts
+            .into_par_iter()
+            .map(|first| {
+                let text = |number: usize| {
+                    let (prompt, sample) = (&prompts[number / samples as usize], number as u32 % samples);
+                    let stream = stream.at(prompt.row * SAMPLES + u64::from(sample));
+                    Writing::new(number - first, prompt, sample, stream)
+                };
+                let own = first..texts.min(first + share);
+                let mut done = |tokens| done.lock().unwrap_or_else(PoisonError::into_inner)(tokens);
+                let desk = Desk::new(self, slots.min(own.len()), samples, capacity, sampling);
+                desk.write(own.map(text), &mut done)
+            })
+            .collect();
+        Ok(written.into_iter().collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    /// Among how many desks texts in so many slots are shared out: one for each thread where each keeps it busy, since threads
+    /// that share a token's products wait for each other after every one.
+    fn desks(&self, slots: usize) -> usize {
+        let norm = self.model.loaded.decoder.norm.val();
+        let threads = if is_on_processor(&norm) {
+            rayon::current_num_threads()
+        } else {
+            1
+        };
+        (slots / LEAST_SLOTS).clamp(1, threads)
     }
 
     fn models(&self) -> impl Iterator<Item = &'a LanguageModel> {
@@ -229,12 +239,11 @@ struct Desk<'a> {
 impl<'a> Desk<'a> {
     fn new(
         generator: &Generator<'a>,
-        texts: usize,
+        slots: usize,
         samples: u32,
         capacity: usize,
         sampling: &'a Sampling,
     ) -> Self {
-        let slots = generator.batch_size.min(texts);
         let spare = (samples > 1).then_some(slots);
         let rows = slots + usize::from(spare.is_some());
         let voice = |model| Voice::new(model, rows, capacity, &generator.device);
@@ -251,6 +260,33 @@ impl<'a> Desk<'a> {
         }
     }
 
+    /// Goes on with these texts to their ends, in their order.
+    fn write(
+        mut self,
+        texts: impl ExactSizeIterator<Item = Writing<'a>>,
+        done: &mut impl FnMut(u64) -> Result<()>,
+    ) -> Result<Vec<Generated>> {
+        let mut all: Vec<Option<Generated>> = vec![None; texts.len()];
+        let mut texts = texts.enumerate();
+        loop {
+            // A text of one token is done as it begins, so that its slot is free again.
+            while let Some(slot) = self.free()
+                && let Some((number, writing)) = texts.next()
+            {
+                all[number] = self.begin(slot, writing)?;
+                done(1)?;
+            }
+            let active = self.active();
+            if active.is_empty() {
+                return Ok(all.into_iter().flatten().collect());
+            }
+            for (number, generated) in self.step(&active)? {
+                all[number] = Some(generated);
+            }
+            done(active.len() as u64)?;
+        }
+    }
+
     fn free(&self) -> Option<usize> {
         self.slots.iter().position(Option::is_none)
     }
@@ -264,7 +300,7 @@ impl<'a> Desk<'a> {
     /// Reads a prompt, or what was kept of it, and draws the first token; the text, if that ends it.
     fn begin(&mut self, slot: usize, mut writing: Writing<'a>) -> Result<Option<Generated>> {
         let prompt = &writing.prompt.ids;
-        if writing.sample == 0 {
+        if writing.sample == 0 || self.begun.is_empty() {
             let row = self.spare.unwrap_or(slot);
             self.begun = self
                 .voices

@@ -44,7 +44,7 @@ pub fn score_pairs(
     pairs: &[Pair],
     batch_size: usize,
     device: &Device,
-    done: &mut dyn FnMut(u64) -> Result<()>,
+    done: &mut (dyn FnMut(u64) -> Result<()> + Send),
 ) -> Result<Vec<PairScore>> {
     let context = model.context();
     let begin = || {
@@ -154,7 +154,7 @@ fn score_shared(
     groups: &[&[Text]],
     device: &Device,
     scores: &mut [PairScore],
-    done: &mut dyn FnMut(u64) -> Result<()>,
+    done: &mut (dyn FnMut(u64) -> Result<()> + Send),
 ) -> Result<()> {
     let decoder = &model.loaded.decoder;
     let kept = |group: &[Text]| group[0].from - 1;

@@ -130,7 +130,7 @@ impl Work<'_> {
     fn chunk(
         &self,
         positions: &[u64],
-        done: &mut dyn FnMut(u64) -> Result<()>,
+        done: &mut (dyn FnMut(u64) -> Result<()> + Send),
     ) -> Result<(Vec<DocumentNll>, TokenScores)> {
         let columns = &self.documents.details().columns;
         let documents = self.documents.read_at(columns, positions.iter().copied())?;
@@ -216,7 +216,7 @@ impl Work<'_> {
         &self,
         ready: &mut [Ready],
         stride: usize,
-        done: &mut dyn FnMut(u64) -> Result<()>,
+        done: &mut (dyn FnMut(u64) -> Result<()> + Send),
     ) -> Result<Vec<Vec<f64>>> {
         let config = &self.model.loaded.config;
         let mut all = Vec::new();
@@ -252,7 +252,7 @@ impl Work<'_> {
     fn continuations(
         &self,
         ready: &mut [Ready],
-        done: &mut dyn FnMut(u64) -> Result<()>,
+        done: &mut (dyn FnMut(u64) -> Result<()> + Send),
     ) -> Result<Vec<Vec<f64>>> {
         let config = &self.model.loaded.config;
         for one in ready.iter_mut().filter(|one| !one.pair.continuation.is_empty()) {

@@ -207,7 +207,7 @@ impl<'a> Work<'a> {
         loaded: &Loaded,
         positions: &[u64],
         tokens: Option<&mut TokenScores>,
-        done: &mut dyn FnMut(u64) -> Result<()>,
+        done: &mut (dyn FnMut(u64) -> Result<()> + Send),
     ) -> Result<Vec<Part>> {
         let blocks: Vec<Block> = positions
             .iter()

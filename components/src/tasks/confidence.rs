@@ -27,7 +27,7 @@ pub fn choose(
     model: &LanguageModel,
     settings: &Settings,
     device: &Device,
-    done: &mut dyn FnMut(u64) -> Result<()>,
+    done: &mut (dyn FnMut(u64) -> Result<()> + Send),
 ) -> Result<Vec<Chosen>> {
     if !items.iter().all(|item| matches!(item.ask, Ask::Choose { .. })) {
         return Err(

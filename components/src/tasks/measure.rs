@@ -46,7 +46,7 @@ pub fn measure(
     model: &LanguageModel,
     settings: &Settings,
     device: &Device,
-    done: &mut dyn FnMut(u64) -> Result<()>,
+    done: &mut (dyn FnMut(u64) -> Result<()> + Send),
 ) -> Result<Vec<Measured>> {
     let Some((sampling, _)) = task.writing() else {
         let pairs = pairs(items, model)?;

@@ -15,6 +15,9 @@ use std::sync::{Mutex, PoisonError};
 /// Rows of a scoring pass.
 const ROWS: usize = 16;
 
+/// Responses that grow at once.
+const AT_ONCE: usize = 32;
+
 /// A response that was drawn to the prompt of a block.
 pub(super) struct Response {
     /// The prompt and the response, as a block of its own.
@@ -89,7 +92,7 @@ impl Drawer {
         let student = self.student.as_ref().ok_or_else(no_model)?;
         let mut student = student.lock().unwrap_or_else(PoisonError::into_inner);
         student.loaded.decoder = model.clone().valid().in_panels();
-        let mut generator = Generator::new(&student, &self.context.device);
+        let mut generator = Generator::new(&student, &self.context.device).batch_size(AT_ONCE);
         if self.teacher_mix > 0.0
             && let Some(teacher) = &self.teacher
         {
@@ -106,7 +109,7 @@ impl Drawer {
         stream: &Stream,
     ) -> Result<Vec<Response>> {
         let teacher = self.teacher.as_ref().ok_or_else(no_model)?;
-        let generator = Generator::new(teacher, &self.context.device);
+        let generator = Generator::new(teacher, &self.context.device).batch_size(AT_ONCE);
         self.draw(&generator, prompts, numbers, stream)
     }
 
