@@ -49,10 +49,15 @@ impl Distribution {
     /// The exponentials of logits that are at least `least`, the greatest being 1.
     fn of(logits_v: &[f32], least: f32, temperature: f32, most: f32) -> Self {
         let most = f64::from(most / temperature);
-        let kept = || logits_v.iter().enumerate().filter(|(_, logit)| **logit >= least);
-        let ids: Vec<u32> = kept().map(|(id, _)| id as u32).collect();
-        let exponent = |logit: f32| f64::from(logit / temperature) - most;
-        let mut weights: Vec<f64> = kept().map(|(_, logit)| exponent(*logit)).collect();
+        let exponent = |logit: &f32| f64::from(logit / temperature) - most;
+        // Mostly nothing is left out, and without a question at each the logits are read at once.
+        let (ids, mut weights): (Vec<u32>, Vec<f64>) = if logits_v.iter().all(|logit| *logit >= least) {
+            let ids = (0..logits_v.len() as u32).collect();
+            (ids, logits_v.iter().map(exponent).collect())
+        } else {
+            let kept = logits_v.iter().enumerate().filter(|(_, logit)| **logit >= least);
+            kept.map(|(id, logit)| (id as u32, exponent(logit))).unzip()
+        };
         exponentials(&mut weights);
         Self::from_weights(ids, weights)
     }
@@ -65,6 +70,13 @@ impl Distribution {
     /// `(1 − share) · self + share · other`.
     #[must_use]
     pub fn mixed_with(&self, other: &Self, share: f64) -> Self {
+        if self.ids == other.ids {
+            let mixed = |(one, other_one): (&f64, &f64)| {
+                (1.0 - share) * (one / self.total) + share * (other_one / other.total)
+            };
+            let weights = self.weights.iter().zip(&other.weights).map(mixed);
+            return Self::from_weights(self.ids.clone(), weights.collect());
+        }
         let last = self.ids.last().max(other.ids.last());
         let mut all = vec![0.0; last.map_or(0, |&id| id as usize + 1)];
         for (part, share) in [(self, 1.0 - share), (other, share)] {
@@ -295,6 +307,10 @@ mod tests {
         let of = |id| mixed.probability(id);
         for (id, p) in [(0, 0.2), (1, 0.0), (2, 0.7), (5, 0.1)] {
             assert!((of(id) - p).abs() < 1e-12, "{id}");
+        }
+        let mixed = a.mixed_with(&weights(&[0, 2], &[1.0, 1.0]), 0.2);
+        for (id, p) in [(0, 0.3), (1, 0.0), (2, 0.7)] {
+            assert!((mixed.probability(id) - p).abs() < 1e-12, "{id}");
         }
     }
 
