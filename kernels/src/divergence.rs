@@ -1,10 +1,13 @@
 //! Divergences between a teacher's and a student's next-token distributions, through their output heads and in chunks of
 //! rows: logits of all rows are never held at once.
 
-use burn::backend::Dispatch;
-use burn::tensor::{DType, Int, Tensor};
+use std::fmt;
+use std::sync::Arc;
 
-use crate::cross_entropy::linear_cross_entropy;
+use burn::backend::Dispatch;
+use burn::tensor::{DType, Int, Tensor, TensorData};
+
+use crate::cross_entropy::{linear_cross_entropy, linear_nll};
 use crate::flex::{self, Plain};
 use crate::linear::widened;
 use crate::product::Products;
@@ -99,14 +102,48 @@ pub struct LinearDivergence {
 pub struct Labels {
     /// Ids, `[n]`.
     pub targets_n: Tensor<1, Int>,
-    /// What each counts, `[n]`; constants.
-    pub weights_n: Tensor<1>,
+    /// What they count.
+    pub counts: Counts,
+}
+
+/// What the negative log-likelihoods of labels count.
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a pass has one")]
+pub enum Counts {
+    /// So much each, `[n]`; constants.
+    Known(Tensor<1>),
+    /// What a loss makes of them.
+    Of(OfLikelihood),
+}
+
+/// A sum over labels of functions of their log-likelihoods, by its derivatives: of the label at a row, and its
+/// log-likelihood in nats.
+#[derive(Clone)]
+pub struct OfLikelihood(Arc<dyn Fn(usize, f64) -> f64 + Send + Sync>);
+
+impl OfLikelihood {
+    /// The loss with these derivatives.
+    pub fn new(derivative: impl Fn(usize, f64) -> f64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(derivative))
+    }
+
+    /// What the negative log-likelihood at a row counts.
+    pub(crate) fn count(&self, row: usize, logp: f64) -> f64 {
+        -(self.0)(row, logp)
+    }
+}
+
+impl fmt::Debug for OfLikelihood {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("OfLikelihood")
+    }
 }
 
 /// What [`linear_divergence_and_labels`] gives.
 #[derive(Debug, Clone)]
 pub struct LabelledDivergence {
-    /// `Σ_n weight_n · value_n + Σ_n label weight_n · nll_n`, differentiable, of shape `[1]`.
+    /// `Σ_n weight_n · value_n + Σ_n count_n · nll_n`, differentiable, of shape `[1]`. Where counts are what a loss makes of
+    /// likelihoods, the second sum is not in its value, but that loss's gradient is in its gradient.
     pub loss: Tensor<1>,
     /// The divergence at every row, outside the graph.
     pub value_n: Tensor<1>,
@@ -160,18 +197,52 @@ pub fn linear_divergence_and_labels(
         return joined(student, teacher, settings, weights_n, Some(labels));
     }
     let found = linear_divergence(student.clone(), teacher, divergence, temperature, weights_n);
+    let Projection {
+        hidden_nd,
+        head_vd,
+        bias_v,
+    } = student;
+    let (weights_n, counted) = match labels.counts {
+        Counts::Known(weights_n) => (weights_n, true),
+        Counts::Of(loss) => {
+            let targets_n = labels.targets_n.clone();
+            let (hidden_nd, head_vd) = (hidden_nd.clone(), head_vd.clone());
+            let nll_n = linear_nll(hidden_nd, head_vd, bias_v.clone(), targets_n, Products::Full);
+            (loss.counts(0, nll_n), false)
+        }
+    };
     let entropy = linear_cross_entropy(
-        student.hidden_nd,
-        student.head_vd,
-        student.bias_v,
+        hidden_nd,
+        head_vd,
+        bias_v,
         labels.targets_n,
-        labels.weights_n,
+        weights_n,
         Products::Full,
     );
+    let loss = if counted {
+        entropy.loss
+    } else {
+        entropy.loss.clone() - entropy.loss.detach()
+    };
     LabelledDivergence {
-        loss: found.loss + entropy.loss,
+        loss: found.loss + loss,
         value_n: found.value_n,
         nll_n: entropy.nll_n,
+    }
+}
+
+impl OfLikelihood {
+    /// What the negative log-likelihoods of rows from `first` on count, `[n]`, outside any graph.
+    fn counts(&self, first: usize, nll_n: Tensor<1>) -> Tensor<1> {
+        let options = (&nll_n.device(), nll_n.dtype());
+        let nll = nll_n.clone().into_data();
+        let counts: Vec<f64> = nll
+            .iter::<f64>()
+            .enumerate()
+            .map(|(i, nll)| self.count(first + i, -nll))
+            .collect();
+        let n = counts.len();
+        Tensor::from_data(TensorData::new(counts, [n]), options)
     }
 }
 
@@ -197,7 +268,10 @@ fn joined(
     let weights_n = weights_n.without_autodiff();
     let labels = labels.map(|labels| Labels {
         targets_n: labels.targets_n.without_autodiff(),
-        weights_n: labels.weights_n.without_autodiff(),
+        counts: match labels.counts {
+            Counts::Known(weights_n) => Counts::Known(weights_n.without_autodiff()),
+            of @ Counts::Of(_) => of,
+        },
     });
     let plain = student.clone().without_autodiff();
     let found = values(
@@ -208,8 +282,12 @@ fn joined(
         labels.clone(),
     );
     let mut value = (found.value_n.clone() * weights_n).sum();
-    if let Some(labels) = labels {
-        value = value + (found.nll_n.clone() * labels.weights_n).sum();
+    if let Some(Labels {
+        counts: Counts::Known(weights_n),
+        ..
+    }) = labels
+    {
+        value = value + (found.nll_n.clone() * weights_n).sum();
     }
     LabelledDivergence {
         loss: match found.by {
@@ -244,12 +322,13 @@ fn values(
     let biased = student.bias_v.is_some();
     let bias_v = flex::or_empty(student.bias_v, &student.hidden_nd);
     let device = student.hidden_nd.device();
-    let (targets_n, label_weights_n) = match labels {
-        Some(labels) => (labels.targets_n, widened(labels.weights_n, DType::F32)),
-        None => (
-            Tensor::zeros([0], &device),
-            Tensor::zeros([0], (&device, DType::F32)),
-        ),
+    let none_n = || Tensor::zeros([0], (&device, DType::F32));
+    let (targets_n, label_weights_n, of) = match labels {
+        Some(Labels { targets_n, counts }) => match counts {
+            Counts::Known(weights_n) => (targets_n, widened(weights_n, DType::F32), None),
+            Counts::Of(loss) => (targets_n, none_n(), Some(loss)),
+        },
+        None => (Tensor::zeros([0], &device), none_n(), None),
     };
     let [hidden, head, bias, weights] = [
         student.hidden_nd.into_dispatch(),
@@ -272,6 +351,7 @@ fn values(
                 widened(teacher.head_vd, DType::F32).into_dispatch(),
                 widened(bias_v, DType::F32).into_dispatch(),
                 settings,
+                of,
             )
         }
         Teacher::TopK {
@@ -289,6 +369,7 @@ fn values(
             widened(log_p_nk, DType::F32).into_dispatch(),
             widened(log_tail_n, DType::F32).into_dispatch(),
             settings,
+            of,
         ),
     };
     let by = settings.gradients.then(|| Projection {

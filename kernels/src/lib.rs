@@ -57,8 +57,8 @@ pub use cross_entropy::{
     linear_likelihoods, linear_nll,
 };
 pub use divergence::{
-    Divergence, LabelledDivergence, Labels, LinearDivergence, Teacher, linear_divergence,
-    linear_divergence_and_labels,
+    Counts, Divergence, LabelledDivergence, Labels, LinearDivergence, OfLikelihood, Teacher,
+    linear_divergence, linear_divergence_and_labels,
 };
 pub use exp::exponentials;
 pub use flex::is_on_processor;

@@ -2,8 +2,8 @@
 
 use burn::tensor::{Int, Tensor};
 use lyceum_kernels::{
-    Divergence, Labels, Products, Projection, Teacher, linear_cross_entropy, linear_divergence_and_labels,
-    linear_nll,
+    Counts, Divergence, Labels, OfLikelihood, Products, Projection, Teacher, linear_cross_entropy,
+    linear_divergence_and_labels, linear_nll,
 };
 
 /// What a loss makes of log-likelihoods.
@@ -52,24 +52,24 @@ pub fn of_likelihoods<T>(
     }
     let nll_weights_n = by_logp_n.neg().autodiff();
     let entropy = linear_cross_entropy(hidden_nd, head_vd, bias_v, targets_n, nll_weights_n, products);
-    found.with_gradient_of(entropy.loss, None)
+    found.with_gradient_of(entropy.loss)
 }
 
-/// The same with a divergence added to the loss, whose backward pass is the same one. Beside it the divergence at every row.
+/// A sum over the targets of functions of their log-likelihoods, each known by its derivative, and a divergence. Both come of
+/// one pass through the head. `value` gives the sum from the log-likelihoods. Beside it the divergence at every row.
 ///
 /// # Shapes
 /// As [`of_likelihoods`]; those of [`Beside`].
 pub fn of_likelihoods_beside<T>(
     projection: Projection,
     targets_n: Tensor<1, Int>,
-    products: Products,
     beside: Beside,
-    loss: impl FnOnce(Tensor<1>) -> (Tensor<1>, T),
+    derivative: OfLikelihood,
+    value: impl FnOnce(&[f64]) -> (f64, T),
 ) -> (OfLikelihoods<T>, Tensor<1>) {
-    let (found, by_logp_n) = differentiated(&projection, &targets_n, products, loss);
     let labels = Labels {
         targets_n,
-        weights_n: by_logp_n.neg(),
+        counts: Counts::Of(derivative),
     };
     let Beside {
         teacher,
@@ -77,10 +77,16 @@ pub fn of_likelihoods_beside<T>(
         weights_n,
     } = beside;
     let weights_n = weights_n.without_autodiff();
-    let joined =
-        linear_divergence_and_labels(projection, teacher, divergence, 1.0, weights_n.clone(), labels);
-    let value = (joined.value_n.clone() * weights_n).sum();
-    (found.with_gradient_of(joined.loss, Some(value)), joined.value_n)
+    let joined = linear_divergence_and_labels(projection, teacher, divergence, 1.0, weights_n, labels);
+    let logp_n = joined.nll_n.neg();
+    let logp: Vec<f64> = logp_n.clone().into_data().iter().collect();
+    let (sum, other) = value(&logp);
+    let found = OfLikelihoods {
+        loss: joined.loss + sum,
+        logp_n,
+        other,
+    };
+    (found, joined.value_n)
 }
 
 /// The loss outside the graph, and its derivatives by the log-likelihoods.
@@ -111,18 +117,10 @@ fn differentiated<T>(
 }
 
 impl<T> OfLikelihoods<T> {
-    /// The loss, and `more`, as a value that has the gradient of `linear`.
-    fn with_gradient_of(mut self, linear: Tensor<1>, more: Option<Tensor<1>>) -> Self {
-        let value = match more {
-            Some(more) => self.loss + more,
-            None => self.loss,
-        };
-        self.loss = if linear.device().is_autodiff() {
-            let difference = value - linear.clone().without_autodiff();
-            linear + difference.autodiff()
-        } else {
-            value
-        };
+    /// The loss as a value that has the gradient of `linear`.
+    fn with_gradient_of(mut self, linear: Tensor<1>) -> Self {
+        let difference = self.loss - linear.clone().without_autodiff();
+        self.loss = linear + difference.autodiff();
         self
     }
 }

@@ -8,7 +8,7 @@ use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
 use super::compare::{compare, log_softmax, probability};
-use super::{Divergence, Settings};
+use super::{Divergence, OfLikelihood, Settings};
 use crate::flex;
 use crate::linear::add_rows;
 use crate::matrix::View;
@@ -24,22 +24,51 @@ type Results = (FlexTensor, FlexTensor, FlexTensor, FlexTensor, FlexTensor);
 pub(crate) struct FlexLabels {
     targets: Vec<usize>,
     weights: FlexTensor,
+    /// Says what they count, in the weights' place.
+    of: Option<OfLikelihood>,
+}
+
+/// A row's label.
+#[derive(Clone, Copy)]
+struct Label<'a> {
+    row: usize,
+    target: usize,
+    weight: f32,
+    of: Option<&'a OfLikelihood>,
+}
+
+impl Label<'_> {
+    /// What its negative log-likelihood counts.
+    fn counts(&self, nll: f32) -> f32 {
+        let of = |of: &OfLikelihood| of.count(self.row, f64::from(-nll)) as f32;
+        self.of.map_or(self.weight, of)
+    }
 }
 
 impl FlexLabels {
     /// `targets` lie in the vocabulary of `head`.
-    pub(crate) fn new(targets: &FlexTensor, weights: &FlexTensor, head: &FlexTensor) -> Self {
+    pub(crate) fn new(
+        targets: &FlexTensor,
+        weights: &FlexTensor,
+        of: Option<OfLikelihood>,
+        head: &FlexTensor,
+    ) -> Self {
         let [v, _] = flex::dims(head);
         Self {
             targets: indices(targets, v),
             weights: weights.to_contiguous(),
+            of,
         }
     }
 
-    /// The label of row `n` and what it counts.
-    fn get(&self, n: usize) -> Option<(usize, f32)> {
-        let target = self.targets.get(n)?;
-        Some((*target, self.weights.storage::<f32>()[n]))
+    /// The label of row `n`.
+    fn get(&self, n: usize) -> Option<Label<'_>> {
+        Some(Label {
+            row: n,
+            target: *self.targets.get(n)?,
+            weight: self.weights.storage::<f32>().get(n).copied().unwrap_or_default(),
+            of: self.of.as_ref(),
+        })
     }
 }
 
@@ -88,8 +117,8 @@ struct Row<'a> {
     bias: &'a [f32],
     /// Where a gradient is wanted, which then takes the logits' place.
     weight: Option<f32>,
-    /// A token whose negative log-likelihood counts too, and how much; the temperature is 1 then.
-    label: Option<(usize, f32)>,
+    /// A token whose negative log-likelihood counts too; the temperature is 1 then.
+    label: Option<Label<'a>>,
 }
 
 /// Chunk by chunk: the student's logits, then `work` on a chunk, whose first row is `start`, then the gradients.
@@ -224,9 +253,9 @@ impl Settings {
     }
 }
 
-impl Row<'_> {
+impl<'a> Row<'a> {
     /// The same with a row's weight, if gradients are wanted, and its label.
-    fn of(self, weight: f32, label: Option<(usize, f32)>) -> Self {
+    fn of(self, weight: f32, label: Option<Label<'a>>) -> Self {
         let weight = self.weight.map(|_| weight);
         Self {
             weight,
@@ -238,7 +267,7 @@ impl Row<'_> {
     /// The label's negative log-likelihood among log-probabilities.
     #[inline(always)]
     fn nll(&self, log_q: &[f32]) -> f32 {
-        self.label.map_or(0.0, |(target, _)| -log_q[target])
+        self.label.map_or(0.0, |label| -log_q[label.target])
     }
 }
 
@@ -254,11 +283,12 @@ vectorised! {
             for (x, q) in x.iter_mut().zip(y.iter()) {
                 *x = scale * (*x - along * *q);
             }
-            if let Some((target, counts)) = row.label {
+            if let Some(label) = row.label {
+                let counts = label.counts(nll);
                 for (x, q) in x.iter_mut().zip(y.iter()) {
                     *x += counts * *q;
                 }
-                x[target] -= counts;
+                x[label.target] -= counts;
             }
         }
         [value, nll]
@@ -271,7 +301,7 @@ vectorised! {
     fn top_k<FMA>(x: &mut [f32], row: Row<'_>, ids: &[usize], s: &mut Vec<f32>, t: &mut [f32]) -> [f32; 2] {
         log_softmax::<FMA>(x, row.bias, row.scale);
         let nll = row.nll(x);
-        let counts = row.label.map_or(0.0, |(_, counts)| counts);
+        let counts = row.label.map_or(0.0, |label| label.counts(nll));
         s.clear();
         s.extend(ids.iter().map(|id| x[*id]));
         for id in ids {
@@ -296,8 +326,8 @@ vectorised! {
             for (id, (slope, q)) in ids.iter().zip(s.iter().zip(t.iter())) {
                 x[*id] = scale * (slope - along * q) + counts * q;
             }
-            if let Some((target, _)) = row.label {
-                x[target] -= counts;
+            if let Some(label) = row.label {
+                x[label.target] -= counts;
             }
         }
         [value, nll]

@@ -3,7 +3,7 @@
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 
-use super::{Divergence, Found, Labels, Settings, Teacher};
+use super::{Counts, Divergence, Found, Labels, Settings, Teacher};
 use crate::product::Products;
 use crate::projection::{Backward, Projection};
 
@@ -110,15 +110,19 @@ impl Labels {
             .clone()
             .narrow(0, start, rows)
             .unsqueeze_dim::<2>(1);
-        let weight_c1 = self
-            .weights_n
+        let nll_c = log_q_cv
             .clone()
-            .narrow(0, start, rows)
-            .unsqueeze_dim::<2>(1);
-        let nll_c = log_q_cv.clone().gather(1, target_c1.clone()).neg();
+            .gather(1, target_c1.clone())
+            .neg()
+            .squeeze_dim::<1>(1);
+        let weight_c = match &self.counts {
+            Counts::Known(weights_n) => weights_n.clone().narrow(0, start, rows),
+            Counts::Of(loss) => loss.counts(start, nll_c.clone()),
+        };
+        let weight_c1 = weight_c.unsqueeze_dim::<2>(1);
         let by_cv = log_q_cv.clone().exp() * weight_c1.clone();
         let by_cv = by_cv.scatter(1, target_c1, weight_c1.neg(), IndexingUpdateOp::Add);
-        (nll_c.squeeze_dim::<1>(1), by_cv)
+        (nll_c, by_cv)
     }
 }
 

@@ -6,7 +6,7 @@ use burn_flex::FlexTensor;
 
 use crate::adamw::AdamW;
 use crate::attention::Row;
-use crate::divergence::Settings;
+use crate::divergence::{OfLikelihood, Settings};
 use crate::product::Products;
 use crate::profile::timed;
 use crate::row_linear::Orientation;
@@ -62,6 +62,7 @@ pub(crate) trait Plain: Backend {
         teacher_head: FloatTensor<Self>,
         teacher_bias: FloatTensor<Self>,
         settings: Settings,
+        of: Option<OfLikelihood>,
     ) -> (
         FloatTensor<Self>,
         FloatTensor<Self>,
@@ -82,6 +83,7 @@ pub(crate) trait Plain: Backend {
         log_p: FloatTensor<Self>,
         log_tail: FloatTensor<Self>,
         settings: Settings,
+        of: Option<OfLikelihood>,
     ) -> (
         FloatTensor<Self>,
         FloatTensor<Self>,
@@ -163,13 +165,14 @@ impl Plain for Flex {
         teacher_head: FlexTensor,
         teacher_bias: FlexTensor,
         settings: Settings,
+        of: Option<OfLikelihood>,
     ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
         let (student, teacher) = (
             [&hidden, &head, &bias],
             [&teacher_hidden, &teacher_head, &teacher_bias],
         );
         timed("linear_divergence", || {
-            let labels = crate::divergence::FlexLabels::new(&targets, &label_weights, &head);
+            let labels = crate::divergence::FlexLabels::new(&targets, &label_weights, of, &head);
             crate::divergence::flex_dense(student, &weights, &labels, teacher, settings)
         })
     }
@@ -185,10 +188,11 @@ impl Plain for Flex {
         log_p: FlexTensor,
         log_tail: FlexTensor,
         settings: Settings,
+        of: Option<OfLikelihood>,
     ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
         let student = [&hidden, &head, &bias];
         timed("linear_divergence", || {
-            let labels = crate::divergence::FlexLabels::new(&targets, &label_weights, &head);
+            let labels = crate::divergence::FlexLabels::new(&targets, &label_weights, of, &head);
             crate::divergence::flex_top_k(student, &weights, &labels, &ids, [&log_p, &log_tail], settings)
         })
     }

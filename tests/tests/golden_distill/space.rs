@@ -5,7 +5,7 @@ use crate::fixture::{host, ids, tensor, through_identity, vector};
 use burn::tensor::{DType, Tensor};
 use lyceum_components::distill::of_likelihoods;
 use lyceum_components::distill::policy_gradient::{
-    Clipping, DrawnTokens, Recipe, Rollout, Start, Whiten, advantages, surrogate,
+    Clipping, Recipe, Rollout, Start, Surrogate, Whiten, advantages,
 };
 use lyceum_kernels::{Divergence, Products, Projection, Teacher, linear_divergence, linear_nll};
 use lyceum_tests::Node;
@@ -167,14 +167,16 @@ impl Space {
             for advantage in &mut advantages {
                 *advantage -= estimator.baseline;
             }
-            let tokens = DrawnTokens {
-                old_logp_n: vector(&log_q, DType::F64),
-                importance_n: vector(&importance, DType::F64),
-                advantage_n: vector(&advantages, DType::F64),
-                weight_n: vector(&weights, DType::F64),
+            let surrogate = Surrogate {
+                old_logp: log_q,
+                importance: importance.clone(),
+                advantage: advantages,
+                weight: weights.clone(),
+                clip: recipe.clip,
+                clipping: recipe.clipping,
             };
             let found = of_likelihoods(projection.clone(), ids(&self.targets), Products::Full, |logp_n| {
-                (surrogate(logp_n, &tokens, recipe.clip, recipe.clipping).loss, ())
+                surrogate.loss(logp_n)
             });
             losses.push(found.loss);
         }

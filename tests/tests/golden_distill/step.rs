@@ -3,12 +3,13 @@
 use crate::fixture::{assert_near, host, ids, logits, vector};
 use burn::tensor::DType;
 use lyceum_components::distill::policy_gradient::{
-    Clipping, DrawnTokens, Rollout, RolloutMetrics, Start, Whiten, discounted_returns, surrogate,
-    tokens_left, whitened,
+    Clipping, OfToken, Rollout, RolloutMetrics, Start, Surrogate, Whiten, discounted_returns, tokens_left,
+    whitened,
 };
 use lyceum_components::distill::{Beside, of_likelihoods, of_likelihoods_beside};
-use lyceum_kernels::{Divergence, Products, Teacher, linear_divergence, linear_nll};
+use lyceum_kernels::{Divergence, OfLikelihood, Products, Teacher, linear_divergence, linear_nll};
 use lyceum_tests::{Golden, Node};
+use std::sync::Arc;
 
 /// The logit of a token that cannot be drawn: its probability is 0, and 0 times it is 0.
 const NEVER: f64 = -1e30;
@@ -124,22 +125,34 @@ fn check(root: &Node, case: &Node, mask: &[f32], width: usize) {
             assert_near(&what(key), found, &case.get(key).tensor().1, tolerance);
         };
         let projection = || logits(&supported(now, &support), v, dtype, true);
-        let tokens = DrawnTokens {
-            old_logp_n: vector(&old_logp, dtype),
-            importance_n: vector(&importance, dtype),
-            advantage_n: vector(&advantages, dtype),
-            weight_n: vector(&weights, dtype),
-        };
+        let surrogate = Arc::new(Surrogate {
+            old_logp: old_logp.clone(),
+            importance: importance.clone(),
+            advantage: advantages.clone(),
+            weight: weights.clone(),
+            clip: number("cliprange"),
+            clipping: Clipping::Advantage,
+        });
         let student = projection();
         let found = of_likelihoods(student.clone(), ids(&targets), Products::Full, |logp_n| {
-            let found = surrogate(logp_n, &tokens, number("cliprange"), Clipping::Advantage);
-            (found.loss.clone(), found)
+            surrogate.loss(logp_n)
         });
-        near("ratio", &host(found.other.ratio_n.clone()), by_value);
-        near("clip_live", &host(found.other.live_n.clone()), 0.0);
-        let clipped = 1.0 - host(found.other.live_n.clone()).iter().sum::<f64>() / total;
-        let fraction = host(found.other.clip_fraction(&tokens.weight_n));
-        assert_near(&what("clip_fraction"), &fraction, &[clipped], 1e-6);
+        let logp = host(found.logp_n).into_iter().enumerate();
+        let tokens: Vec<OfToken> = logp.map(|(n, logp)| surrogate.of_token(n, logp)).collect();
+        let ratios: Vec<f64> = tokens.iter().map(|token| token.ratio).collect();
+        near("ratio", &ratios, by_value);
+        let live: Vec<f64> = tokens
+            .iter()
+            .map(|token| f64::from(u8::from(token.live)))
+            .collect();
+        near("clip_live", &live, 0.0);
+        let clipped = 1.0 - live.iter().sum::<f64>() / total;
+        assert_near(
+            &what("clip_fraction"),
+            &[found.other.clip_fraction],
+            &[clipped],
+            1e-6,
+        );
         let gradients = found.loss.clone().backward();
         let pg_loss = host(found.loss.without_autodiff())[0];
         assert_near(&what("pg_loss"), &[pg_loss], &[number("pg_loss")], by_value);
@@ -185,10 +198,11 @@ fn check(root: &Node, case: &Node, mask: &[f32], width: usize) {
             divergence: Divergence::ReverseKl,
             weights_n: vector(&weights, dtype),
         };
+        let of = surrogate.clone();
+        let derivative = OfLikelihood::new(move |n, logp| of.of_token(n, logp).by_logp);
         let (found, value_n) =
-            of_likelihoods_beside(student.clone(), ids(&targets), Products::Full, beside, |logp_n| {
-                let found = surrogate(logp_n, &tokens, number("cliprange"), Clipping::Advantage);
-                (found.loss, ())
+            of_likelihoods_beside(student.clone(), ids(&targets), beside, derivative, |logp| {
+                (surrogate.total(logp).loss, ())
             });
         near("reg_per_token", &counts(&host(value_n)), by_value);
         let gradients = found.loss.clone().backward();

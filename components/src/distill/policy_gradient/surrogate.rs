@@ -2,82 +2,114 @@
 
 use super::Clipping;
 use crate::distill::likelihoods::with_derivative;
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 
-/// What is known of drawn tokens, each `[n]`; constants of the graph.
-#[derive(Debug, Clone)]
-pub struct DrawnTokens {
-    /// Log-likelihood in nats under the student that drew them.
-    pub old_logp_n: Tensor<1>,
-    /// Importance weight `w`.
-    pub importance_n: Tensor<1>,
-    /// Advantage `A`.
-    pub advantage_n: Tensor<1>,
-    /// What the token counts in the sum: 1 / number of tokens for their mean. Where it is 0 nothing else is looked at.
-    pub weight_n: Tensor<1>,
-}
-
-/// What [`surrogate`] gives.
+/// The clipped surrogate of the policy gradient: `−A·ρ` of every token, held where `ρ = w · q / q_old` is too far from 1 to be
+/// followed. One of each for every token.
 #[derive(Debug, Clone)]
 pub struct Surrogate {
-    /// `Σ_n weight_n · loss_n`, of shape `[1]`, differentiable.
-    pub loss: Tensor<1>,
-    /// `ρ = w · q / q_old`, outside the graph.
-    pub ratio_n: Tensor<1>,
-    /// 1 where the token has a gradient, 0 where its ratio is clipped or it does not count; outside the graph.
-    pub live_n: Tensor<1>,
+    /// Log-likelihood in nats under the student that drew it.
+    pub old_logp: Vec<f64>,
+    /// Importance weight `w`.
+    pub importance: Vec<f64>,
+    /// Advantage `A`.
+    pub advantage: Vec<f64>,
+    /// What it counts in the sum: 1 / number of tokens for their mean. Where it is 0 nothing else is looked at.
+    pub weight: Vec<f64>,
+    /// Largest distance of a ratio from 1.
+    pub clip: f64,
+    /// What is clipped.
+    pub clipping: Clipping,
 }
 
-/// The clipped surrogate of the policy gradient: `−A·ρ` of every token, held where `ρ` is too far from 1 to be followed.
-///
-/// # Shapes
-/// `logp_n`, the log-likelihoods under the student as it is now, and all of `tokens`: `[n]`.
-pub fn surrogate(logp_n: Tensor<1>, tokens: &DrawnTokens, clip: f64, clipping: Clipping) -> Surrogate {
-    let [old_n, importance_n, advantage_n, weight_n] = [
-        &tokens.old_logp_n,
-        &tokens.importance_n,
-        &tokens.advantage_n,
-        &tokens.weight_n,
-    ]
-    .map(|tensor| tensor.clone().without_autodiff());
-    // What does not count is replaced before the exponential, so that nothing infinite meets a weight of 0.
-    let unused_n = weight_n.clone().equal_elem(0.0);
-    let moved_n = logp_n.clone().without_autodiff() - old_n;
-    let moved_n = moved_n.mask_fill(unused_n.clone(), 0.0);
-    let scale_n = (advantage_n.clone() * weight_n)
-        .mask_fill(unused_n.clone(), 0.0)
-        .neg();
-    let ratio_n = moved_n.exp() * importance_n.mask_fill(unused_n.clone(), 1.0);
+/// What the surrogate makes of a token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OfToken {
+    /// Its part of the sum, weighted.
+    pub loss: f64,
+    /// The derivative by its log-likelihood.
+    pub by_logp: f64,
+    /// `ρ`; 1 where it does not count.
+    pub ratio: f64,
+    /// Whether it has a gradient: its ratio is not clipped, and it counts.
+    pub live: bool,
+}
 
-    let above_n = ratio_n.clone().greater_elem(1.0 + clip);
-    let held_n = match clipping {
-        Clipping::Ratio => above_n,
-        Clipping::Advantage => {
-            let falls_n = advantage_n.lower_elem(0.0);
-            let below_n = ratio_n.clone().lower_elem(1.0 - clip);
-            let rises_n = falls_n.clone().bool_not();
-            falls_n.bool_and(below_n).bool_or(rises_n.bool_and(above_n))
-        }
-    };
-    let bound_n = ratio_n.clone().clamp(1.0 - clip, 1.0 + clip);
-    let value = (ratio_n.clone().mask_where(held_n.clone(), bound_n) * scale_n.clone()).sum();
-    // ∂ρ/∂log q = ρ
-    let by_logp_n = (ratio_n.clone() * scale_n).mask_fill(held_n.clone(), 0.0);
-    let live_n = ratio_n.ones_like().mask_fill(held_n.bool_or(unused_n), 0.0);
-    Surrogate {
-        loss: with_derivative(value, logp_n, by_logp_n),
-        ratio_n,
-        live_n,
-    }
+/// What the surrogate makes of all tokens.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Total {
+    /// `Σ_n weight_n · loss_n`.
+    pub loss: f64,
+    /// The share of the tokens that count whose ratio is clipped.
+    pub clip_fraction: f64,
 }
 
 impl Surrogate {
-    /// The share of the tokens that count whose ratio is clipped, of shape `[1]`.
-    pub fn clip_fraction(&self, weight_n: &Tensor<1>) -> Tensor<1> {
-        let weight_n = weight_n.clone().without_autodiff();
-        let unused_n = weight_n.equal_elem(0.0);
-        let counts = self.live_n.ones_like().mask_fill(unused_n, 0.0).sum();
-        (counts.clone() - self.live_n.clone().sum()) / counts
+    /// Of token `n`, whose log-likelihood under the student as it is now is `logp`.
+    pub fn of_token(&self, n: usize, logp: f64) -> OfToken {
+        let weight = self.weight[n];
+        // Before the exponential, so that nothing infinite meets a weight of 0.
+        if weight == 0.0 {
+            return OfToken {
+                loss: 0.0,
+                by_logp: 0.0,
+                ratio: 1.0,
+                live: false,
+            };
+        }
+        let ratio = (logp - self.old_logp[n]).exp() * self.importance[n];
+        let [least, most] = [1.0 - self.clip, 1.0 + self.clip];
+        let advantage = self.advantage[n];
+        let held = match self.clipping {
+            Clipping::Advantage if advantage < 0.0 => ratio < least,
+            Clipping::Advantage | Clipping::Ratio => ratio > most,
+        };
+        let scale = -(advantage * weight);
+        // ∂ρ/∂log q = ρ
+        let (followed, by_logp) = if held {
+            (ratio.clamp(least, most), 0.0)
+        } else {
+            (ratio, ratio * scale)
+        };
+        OfToken {
+            loss: followed * scale,
+            by_logp,
+            ratio,
+            live: !held,
+        }
+    }
+
+    /// Of all tokens, by their log-likelihoods.
+    pub fn total(&self, logp: &[f64]) -> Total {
+        let (mut loss, mut live) = (0.0, 0);
+        for (n, &logp) in logp.iter().enumerate() {
+            let token = self.of_token(n, logp);
+            loss += token.loss;
+            live += usize::from(token.live);
+        }
+        let counts = self.weight.iter().filter(|weight| **weight != 0.0).count();
+        Total {
+            loss,
+            clip_fraction: (counts - live) as f64 / counts.max(1) as f64,
+        }
+    }
+
+    /// The sum as a loss, of shape `[1]`, differentiable by `logp_n`, `[n]`.
+    pub fn loss(&self, logp_n: Tensor<1>) -> (Tensor<1>, Total) {
+        let plain_n = logp_n.clone().without_autodiff();
+        let options = (&plain_n.device(), plain_n.dtype());
+        let logp: Vec<f64> = plain_n.clone().into_data().iter().collect();
+        let total = self.total(&logp);
+        let by_logp = logp
+            .iter()
+            .enumerate()
+            .map(|(n, &logp)| self.of_token(n, logp).by_logp);
+        let by_logp_n = TensorData::new(by_logp.collect::<Vec<f64>>(), [logp.len()]);
+        let value = Tensor::from_data(TensorData::new(vec![total.loss], [1]), options);
+        (
+            with_derivative(value, logp_n, Tensor::from_data(by_logp_n, options)),
+            total,
+        )
     }
 }
 
@@ -99,16 +131,16 @@ mod tests {
     }
 
     /// Loss, derivatives by the log-likelihoods, and which tokens are followed.
-    fn found(logp: &[f64], tokens: &DrawnTokens, clipping: Clipping) -> (f64, Vec<f64>, Vec<f64>) {
+    fn found(logp: &[f64], tokens: &Surrogate) -> (f64, Vec<f64>, Vec<bool>) {
         let leaf = vector(logp).autodiff().require_grad();
-        let found = surrogate(leaf.clone(), tokens, 0.2, clipping);
-        let gradients = found.loss.clone().backward();
-        let by_logp = leaf.grad(&gradients).expect("a leaf's gradient");
-        (
-            host(found.loss.without_autodiff())[0],
-            host(by_logp),
-            host(found.live_n),
-        )
+        let (loss, total) = tokens.loss(leaf.clone());
+        let by_logp = leaf.grad(&loss.clone().backward()).expect("a leaf's gradient");
+        assert_eq!(host(loss.without_autodiff()), [total.loss]);
+        let live = logp
+            .iter()
+            .enumerate()
+            .map(|(n, &logp)| tokens.of_token(n, logp).live);
+        (total.loss, host(by_logp), live.collect())
     }
 
     #[test]
@@ -116,14 +148,17 @@ mod tests {
         // Ratios 1.5, 0.5, 1.5, 0.5 with advantages of both signs.
         let ratios = [1.5_f64, 0.5, 1.5, 0.5];
         let logp: Vec<f64> = ratios.iter().map(|ratio| ratio.ln() - 1.0).collect();
-        let tokens = DrawnTokens {
-            old_logp_n: vector(&[-1.0; 4]),
-            importance_n: vector(&[1.0; 4]),
-            advantage_n: vector(&[2.0, 2.0, -2.0, -2.0]),
-            weight_n: vector(&[0.25; 4]),
+        let mut tokens = Surrogate {
+            old_logp: vec![-1.0; 4],
+            importance: vec![1.0; 4],
+            advantage: vec![2.0, 2.0, -2.0, -2.0],
+            weight: vec![0.25; 4],
+            clip: 0.2,
+            clipping: Clipping::Advantage,
         };
-        let (loss, by_logp, live) = found(&logp, &tokens, Clipping::Advantage);
-        assert_eq!(live, [0.0, 1.0, 1.0, 0.0]);
+        assert_eq!(tokens.total(&logp).clip_fraction, 0.5);
+        let (loss, by_logp, live) = found(&logp, &tokens);
+        assert_eq!(live, [false, true, true, false]);
         // −A·ρ where it is followed, −A at the bound where it is not.
         let expected = 0.25 * (-2.4 - 1.0 + 3.0 + 1.6);
         assert!((loss - expected).abs() < 1e-12, "{loss}");
@@ -133,8 +168,9 @@ mod tests {
             "{by_logp:?}"
         );
 
-        let (loss, by_logp, live) = found(&logp, &tokens, Clipping::Ratio);
-        assert_eq!(live, [0.0, 1.0, 0.0, 1.0]);
+        tokens.clipping = Clipping::Ratio;
+        let (loss, by_logp, live) = found(&logp, &tokens);
+        assert_eq!(live, [false, true, false, true]);
         let expected = 0.25 * (-2.4 - 1.0 + 2.4 + 1.0);
         assert!((loss - expected).abs() < 1e-12, "{loss}");
         let expected = [0.0, -0.25, 0.0, 0.25];
@@ -146,16 +182,18 @@ mod tests {
 
     #[test]
     fn at_the_student_that_drew_it_is_reinforce_and_padding_is_never_looked_at() {
-        let tokens = |last: f64| DrawnTokens {
-            old_logp_n: vector(&[-1.0, -2.0, last]),
-            importance_n: vector(&[1.0, 1.0, last]),
-            advantage_n: vector(&[0.5, -3.0, last]),
-            weight_n: vector(&[0.5, 0.5, 0.0]),
+        let tokens = |last: f64| Surrogate {
+            old_logp: vec![-1.0, -2.0, last],
+            importance: vec![1.0, 1.0, last],
+            advantage: vec![0.5, -3.0, last],
+            weight: vec![0.5, 0.5, 0.0],
+            clip: 0.2,
+            clipping: Clipping::Advantage,
         };
-        let (_, by_logp, live) = found(&[-1.0, -2.0, -3.0], &tokens(-4.0), Clipping::Advantage);
-        assert_eq!((by_logp, live), (vec![-0.25, 1.5, 0.0], vec![1.0, 1.0, 0.0]));
+        let (_, by_logp, live) = found(&[-1.0, -2.0, -3.0], &tokens(-4.0));
+        assert_eq!((by_logp, live), (vec![-0.25, 1.5, 0.0], vec![true, true, false]));
         for last in [f64::NEG_INFINITY, f64::NAN] {
-            let (loss, by_logp, _) = found(&[-1.0, -2.0, last], &tokens(last), Clipping::Advantage);
+            let (loss, by_logp, _) = found(&[-1.0, -2.0, last], &tokens(last));
             assert_eq!((loss, by_logp), (1.25, vec![-0.25, 1.5, 0.0]), "{last}");
         }
     }

@@ -9,7 +9,8 @@ use crate::distill::{Tail, cache_problems};
 use crate::reference::{self, Ref};
 use burn::tensor::Tensor;
 use lyceum_kernels::{
-    Divergence, Labels, Products, Projection, Teacher, linear_divergence, linear_divergence_and_labels,
+    Counts, Divergence, Labels, Products, Projection, Teacher, linear_divergence,
+    linear_divergence_and_labels,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -196,7 +197,7 @@ impl FromTeacher {
         let entropy_n = entropy.weights_n(pass);
         let labels = Labels {
             targets_n: pass.labels_n.clone(),
-            weights_n: entropy_n.clone() * entropy.weight(),
+            counts: Counts::Known(entropy_n.clone() * entropy.weight()),
         };
         let scaled_n = weights_n.clone() * self.factor;
         let found = linear_divergence_and_labels(student, teacher, self.divergence, 1.0, scaled_n, labels);

@@ -103,20 +103,23 @@ impl Pass<'_> {
 
     /// Weights of the rows.
     pub(crate) fn weights_n(&self, reduction: Reduction) -> Tensor<1> {
-        let all = self.weights.reduced(reduction, self.batch.batch.width);
-        self.tensor(all)
+        self.tensor(self.of_rows(self.weights.reduced(reduction, self.batch.batch.width)))
     }
 
-    /// Numbers of all positions, row-major `[rows, width]`, as a tensor over the rows, outside any graph.
-    pub(crate) fn tensor(&self, of_all: Vec<f64>) -> Tensor<1> {
-        let kept = match &self.places {
+    /// What the rows have of numbers of all positions, row-major `[rows, width]`.
+    pub(crate) fn of_rows(&self, of_all: Vec<f64>) -> Vec<f64> {
+        match &self.places {
             None => of_all,
             Some(places) => places.iter().map(|&place| of_all[place]).collect(),
-        };
+        }
+    }
+
+    /// Numbers of the rows, outside any graph.
+    pub(crate) fn tensor(&self, of_rows: Vec<f64>) -> Tensor<1> {
         let options = TensorCreationOptions::new(self.hidden_nd.device().without_autodiff())
             .with_dtype(self.hidden_nd.dtype());
-        let count = kept.len();
-        Tensor::from_data(TensorData::new(kept, [count]), options)
+        let count = of_rows.len();
+        Tensor::from_data(TensorData::new(of_rows, [count]), options)
     }
 
     /// Which of all positions the rows are.

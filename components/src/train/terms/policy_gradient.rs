@@ -7,12 +7,12 @@ use super::{Pass, Term, TermLoss, number};
 use crate::Result;
 use crate::component::Problem;
 use crate::distill::policy_gradient::{
-    DrawnTokens, PolicyGradient, Recipe, Rollout, RolloutMetrics, advantages, surrogate,
+    PolicyGradient, Recipe, Rollout, RolloutMetrics, Surrogate, Total, advantages,
 };
 use crate::distill::{Beside, of_likelihoods, of_likelihoods_beside};
 use crate::reference::{self, Ref};
 use burn::tensor::Tensor;
-use lyceum_kernels::{Divergence, Teacher, linear_divergence};
+use lyceum_kernels::{Divergence, OfLikelihood, Teacher, linear_divergence};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -92,13 +92,20 @@ impl Term for Policy {
                 ("length", share * metrics.length),
             ]);
         }
-        let place = |of_response: &[f64]| pass.tensor(in_batch(drawn, of_response, pass.batch.batch.width));
-        let weight_n = pass.weights_n(Reduction::TokenMean);
-        let single_n = if self.recipe.weigh_single_step {
-            weight_n.clone() * place(&told.importance)
+        let width = pass.batch.batch.width;
+        let place = |of_response: &[f64]| pass.of_rows(in_batch(drawn, of_response, width));
+        let weight = pass.of_rows(pass.weights.reduced(Reduction::TokenMean, width));
+        let importance = place(&told.importance);
+        let single = if self.recipe.weigh_single_step {
+            weight
+                .iter()
+                .zip(&importance)
+                .map(|(weight, w)| weight * w)
+                .collect()
         } else {
-            weight_n.clone()
+            weight.clone()
         };
+        let single_n = pass.tensor(single);
         if !self.enabled {
             let (loss, value) = self.single_step(pass, single_n);
             notes.push(("reverse_kl", value));
@@ -107,18 +114,14 @@ impl Term for Policy {
                 notes,
             });
         }
-        let tokens = DrawnTokens {
-            old_logp_n: place(&told.student),
-            importance_n: place(&told.importance),
-            advantage_n: place(&told.advantage),
-            weight_n,
-        };
-        let policy = |logp_n| {
-            let surrogate = surrogate(logp_n, &tokens, self.recipe.clip, self.recipe.clipping);
-            let clipped = number(&surrogate.clip_fraction(&tokens.weight_n));
-            let value = number(&surrogate.loss);
-            (surrogate.loss, [value, clipped])
-        };
+        let surrogate = Arc::new(Surrogate {
+            old_logp: place(&told.student),
+            importance,
+            advantage: place(&told.advantage),
+            weight,
+            clip: self.recipe.clip,
+            clipping: self.recipe.clipping,
+        });
         let labels_n = pass.labels_n.clone();
         let found = if self.single_step {
             let (student, teacher) = self.teacher.beside(pass);
@@ -127,15 +130,22 @@ impl Term for Policy {
                 divergence: Divergence::ReverseKl,
                 weights_n: single_n.clone(),
             };
-            let (found, value_n) = of_likelihoods_beside(student, labels_n, pass.products, beside, policy);
+            let of = surrogate.clone();
+            let derivative = OfLikelihood::new(move |row, logp| of.of_token(row, logp).by_logp);
+            let value = |logp: &[f64]| {
+                let total = surrogate.total(logp);
+                (total.loss, total)
+            };
+            let (found, value_n) = of_likelihoods_beside(student, labels_n, beside, derivative, value);
             notes.push(("reverse_kl", number(&(value_n * single_n).sum())));
             found
         } else {
-            of_likelihoods(pass.projection(), labels_n, pass.products, policy)
+            let loss = |logp_n| surrogate.loss(logp_n);
+            of_likelihoods(pass.projection(), labels_n, pass.products, loss)
         };
-        let [value, clipped] = found.other;
-        notes.push(("policy_gradient", value));
-        notes.push(("clip_fraction", share * clipped));
+        let Total { loss, clip_fraction } = found.other;
+        notes.push(("policy_gradient", loss));
+        notes.push(("clip_fraction", share * clip_fraction));
         Ok(TermLoss {
             loss: found.loss * self.weight,
             notes,

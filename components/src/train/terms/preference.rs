@@ -228,7 +228,7 @@ fn chosen_entropy(pass: &Pass, logp_n: Tensor<1>) -> Tensor<1> {
     for &place in &counted {
         of_all[place] = f64::from(weights[place]) / total * pass.share();
     }
-    let weight_n = pass.tensor(of_all);
+    let weight_n = pass.tensor(pass.of_rows(of_all));
     let weight_n = if logp_n.device().is_autodiff() {
         weight_n.autodiff()
     } else {
