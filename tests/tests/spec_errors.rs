@@ -44,6 +44,13 @@ fn text_that_is_not_toml() {
 }
 
 #[test]
+fn a_list_that_is_never_closed_is_told_once() {
+    insta::assert_snapshot!(one(
+        "[experiment]\nname = \"a\"\n\n[steps.text]\nuse = \"corpus.jsonl\"\nfiles = [\"data.jsonl\"\nlimit = 3\n\n[steps.b]\nuse = \"corpus.split\"\n"
+    ));
+}
+
+#[test]
 fn a_key_given_twice() {
     insta::assert_snapshot!(one("[experiment]\nname = \"a\"\nname = \"b\"\n"));
 }

@@ -9,6 +9,7 @@ use crate::model::{Band, Decoder, Layer};
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Gradients, Int, Tensor};
+use lyceum_kernels::with_gradient;
 use rayon::prelude::*;
 
 /// The value of `loss`, a function of the final hidden states at the positions `wanted`, ascending, `[n, d]`, and its
@@ -157,7 +158,8 @@ fn leaf(x_nd: Tensor<2>) -> Tensor<2> {
     x_nd.autodiff().require_grad()
 }
 
-/// The gradients of something whose gradient by `y_nd` is `by_y_nd`: those of `⟨y, ∂y⟩`.
+/// The gradients of something whose gradient by `y_nd` is `by_y_nd`.
 fn backward(y_nd: Tensor<2>, by_y_nd: Tensor<2>) -> Gradients {
-    (y_nd * by_y_nd.autodiff()).sum().backward()
+    let something = Tensor::zeros([1], (&by_y_nd.device(), by_y_nd.dtype()));
+    with_gradient(something, y_nd, by_y_nd).backward()
 }

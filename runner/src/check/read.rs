@@ -73,7 +73,9 @@ pub(super) fn read(file: &Path, experiment: Option<&str>) -> Result<Option<Store
 }
 
 fn one(mistake: Diagnostic) -> Diagnostics {
-    Diagnostics { list: vec![mistake] }
+    let mut found = Diagnostics::default();
+    found.push(mistake);
+    found
 }
 
 /// What the types do not say.

@@ -136,14 +136,26 @@ const MOST_SHOWN: usize = 100;
 pub struct Diagnostics {
     /// The mistakes.
     pub list: Vec<Diagnostic>,
+    /// Sources, by name, that were not understood from a place on.
+    lost: Vec<(String, usize)>,
 }
 
 impl Diagnostics {
-    /// Adds a mistake, unless it is there (the variants of a matrix repeat what they share) or there are very many.
+    /// Adds a mistake, unless it is there (the variants of a matrix repeat what they share), there are very many, or it
+    /// stands in what was not understood.
     pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
-        if self.list.len() < MOST_KEPT && !self.has(&diagnostic) {
+        let lost = self
+            .lost
+            .iter()
+            .any(|(name, from)| *name == diagnostic.source.name && *from <= diagnostic.span.start);
+        if self.list.len() < MOST_KEPT && !lost && !self.has(&diagnostic) {
             self.list.push(diagnostic);
         }
+    }
+
+    /// Nothing that is found in this source from a place on means anything.
+    pub(crate) fn lose(&mut self, source: &Source, from: usize) {
+        self.lost.push((source.name.clone(), from));
     }
 
     /// Whether this very mistake is there.

@@ -62,18 +62,30 @@ impl Node {
 /// Tables and lists nested deeper than this are taken for a mistake: no experiment comes near, and what walks them recurses.
 pub(crate) const DEEPEST: usize = 64;
 
+/// How the parser begins to say that something goes on to the end of the file.
+const UNCLOSED: [&str; 2] = ["unclosed array,", "unclosed inline table,"];
+
 /// Parses a text; mistakes go to `found`, and what could be read is returned all the same.
 pub(crate) fn parse(source: &Arc<Source>, found: &mut Diagnostics) -> Node {
     let (table, errors) = DeTable::parse_recoverable(&source.text);
-    for error in errors {
-        let span = error.span().unwrap_or(0..0);
-        let message = error.message().replace('\n', ", ");
-        found.push(Diagnostic::new(
-            source,
-            span,
-            "bad_toml",
-            format!("not TOML: {message}"),
-        ));
+    let told = |error: &toml::de::Error| error.message().replace('\n', ", ");
+    // A list that is never closed takes in the rest of the file, in which nothing is a mistake of its own then.
+    let unclosed = errors
+        .iter()
+        .map(told)
+        .find(|message| UNCLOSED.iter().any(|start| message.starts_with(start)));
+    for error in &errors {
+        let (span, message) = (error.span().unwrap_or(0..0), told(error));
+        let start = span.start;
+        let hint = unclosed.clone().filter(|unclosed| *unclosed != message);
+        let mistake = Diagnostic::new(source, span, "bad_toml", format!("not TOML: {message}"));
+        found.push(
+            mistake.hint(hint.map(|unclosed| format!("something before this is not ended: {unclosed}"))),
+        );
+        if unclosed.is_some() {
+            found.lose(source, start);
+            break;
+        }
     }
     let span = table.span();
     Node {
