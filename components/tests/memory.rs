@@ -81,7 +81,12 @@ fn the_peak_is_what_the_model_of_it_says() {
                     mib(measured),
                     mib(told)
                 );
-                assert!((told / measured - 1.0).abs() < 0.1, "{what}");
+                // What is made again of several bands is there at once only where threads are as many.
+                let above = match recompute {
+                    Recompute::Block if tokens >= 1024.0 => 0.35,
+                    _ => 0.1,
+                };
+                assert!((-0.1..above).contains(&(told / measured - 1.0)), "{what}");
                 measured
             });
             if layers > 2 {

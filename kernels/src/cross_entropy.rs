@@ -225,19 +225,28 @@ pub(crate) fn flex_nll(
     let xs = hidden.storage::<f32>();
     let head_dv = Right::new(Factor::of(&head).transposed(), products);
     let bias = bias.to_contiguous();
+    let bias = bias.storage::<f32>();
+    // Chunk after chunk of rows from `first` on.
+    let run = |nll: &mut [[f32; 2]], first: usize| {
+        let mut logits = vec![0.0; chunk_rows([v, d]).min(nll.len()) * v];
+        for (start, rows) in chunks(nll.len(), [v, d]) {
+            let (logits, here) = (&mut logits[..rows * v], first + start);
+            head_dv.multiply_into(logits, View::new(&xs[here * d..], rows, d, d), bias);
+            nll[start..start + rows]
+                .par_chunks_mut(task_rows(v))
+                .zip(logits.par_chunks_mut(task_rows(v) * v))
+                .zip(targets[here..here + rows].par_chunks(task_rows(v)))
+                .for_each(|((nll, logits), targets)| {
+                    softmax_rows(nll, logits, targets, None);
+                });
+        }
+    };
     let mut nll = vec![[0.0; 2]; n];
-    let mut logits = vec![0.0; chunk_rows([v, d]).min(n) * v];
-    for (start, rows) in chunks(n, [v, d]) {
-        let logits = &mut logits[..rows * v];
-        head_dv.multiply_into(logits, View::new(&xs[start * d..], rows, d, d), bias.storage());
-        nll[start..start + rows]
-            .par_chunks_mut(task_rows(v))
-            .zip(logits.par_chunks_mut(task_rows(v) * v))
-            .zip(targets[start..start + rows].par_chunks(task_rows(v)))
-            .for_each(|((nll, logits), targets)| {
-                softmax_rows(nll, logits, targets, None);
-            });
-    }
+    // Two runs beside each other: threads that share every product wait for one another at its end.
+    let chunk = chunk_rows([v, d]);
+    let (one, other) = nll.split_at_mut((n.div_ceil(2 * chunk) * chunk).min(n));
+    let middle = one.len();
+    rayon::join(|| run(one, 0), || run(other, middle));
     let result = |i: usize| flex::tensor(nll.iter().map(|nll| nll[i]).collect(), Shape::new([n]));
     (result(0), result(1))
 }

@@ -167,7 +167,8 @@ fn score_shared(
     let mut cache = decoder.cache(groups.len(), room);
     let all: Vec<usize> = (0..groups.len()).collect();
     let prefixes: Vec<&[u32]> = groups.iter().map(|group| &group[0].ids[..kept(group)]).collect();
-    decoder.extend(padded(&prefixes, device).0, &all, &mut cache);
+    // Only what the cache keeps of them is wanted.
+    decoder.extend_at(padded(&prefixes, device).0, &all, &mut cache, Some(&[]));
     for turn in 0.. {
         let mut left: Vec<(usize, &Text)> = groups
             .iter()

@@ -13,8 +13,8 @@ const LOGITS: f64 = (1 << 21) as f64;
 /// Elements of a factor that a product of f32 lays out anew, at most: about what a processor's last cache holds.
 const PACKED: f64 = (1 << 22) as f64;
 
-/// The most that a training holds at once, in bytes, where a pass has `n` tokens; `accumulate` is the number of passes of
-/// a step. What the program itself takes, and data that the system may take back, come on top.
+/// The most that a training holds at once, in bytes, where a pass has `n` tokens, on a machine with threads for all of its
+/// bands; `accumulate` is the number of passes of a step. What the program itself takes, and data that the system may take back, come on top.
 pub fn peak_memory(config: &ModelConfig, n: f64, accumulate: usize, recompute: Recompute) -> f64 {
     let (d, vocabulary) = (config.hidden_size as f64, config.vocab_size as f64);
     let (layers, layer) = (config.num_hidden_layers as f64, config.layer_products() as f64);
