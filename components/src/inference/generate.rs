@@ -153,7 +153,8 @@ impl<'a> Generator<'a> {
                 desk.write(own.map(text), &mut done)
             })
             .collect();
-        Ok(written.into_iter().collect::<Result<Vec<_>>>()?.concat())
+        let written = written.into_iter().collect::<Result<Vec<_>>>()?;
+        Ok(written.into_iter().flatten().collect())
     }
 
     /// Among how many desks texts in so many slots are shared out: one for each thread where each keeps it busy, since threads

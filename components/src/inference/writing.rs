@@ -17,7 +17,7 @@ pub(super) struct Style<'a> {
 
 /// One text that grows.
 pub(super) struct Writing<'a> {
-    /// Its number among all of the work.
+    /// Its number among those of its desk.
     pub(super) number: usize,
     pub(super) prompt: &'a Prompt,
     pub(super) sample: u32,

@@ -33,6 +33,10 @@ pub(crate) struct Band {
 impl Decoder {
     /// The bands of `[b, t]` positions from position 0 on, of which the last layer gives the `wanted`, ascending; none: all.
     pub(crate) fn bands(&self, [b, t]: [usize; 2], wanted: Option<&[usize]>) -> Vec<Band> {
+        assert!(
+            wanted.is_none_or(<[usize]>::is_sorted),
+            "positions are wanted in order"
+        );
         // A probe wants to see operations one after the other, and a GPU takes a whole pass at once.
         let whole = self.config.probe.is_some() || !is_on_processor(&self.norm.val());
         let most = if whole { 1 } else { bands(b * t) };

@@ -179,6 +179,9 @@ impl Decoder {
 
     /// The same at the positions `wanted` of all `b·t`, ascending, `[n, d]`; none: at all. What only the others would need is
     /// not worked out.
+    ///
+    /// # Panics
+    /// Where positions are out of order or beyond the last.
     pub fn hidden_at(&self, inputs_bt: Tensor<2, Int>, wanted: Option<&[usize]>) -> Tensor<2> {
         if self.norm.val().device().is_autodiff() {
             // In one graph.

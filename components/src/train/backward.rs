@@ -27,7 +27,7 @@ pub(super) fn gradients(
     let still = decoder.clone().no_grad();
     let x_nd = still.embed(inputs_bt.clone(), &place).without_autodiff();
     drop(still);
-    let (d, options) = (x_nd.dims()[1], (x_nd.device(), x_nd.dtype()));
+    let (d, device, dtype) = (x_nd.dims()[1], x_nd.device(), x_nd.dtype());
     let bands = decoder.bands([b, t], wanted);
     let forward = |band| Pass::forward(decoder, band, &x_nd, recompute);
     let mut passes: Vec<Pass> = bands.par_iter().map(forward).collect();
@@ -58,7 +58,7 @@ pub(super) fn gradients(
         }
         let by_x = passes.into_iter().map(|pass| match pass.edge_nd {
             Some(by_x_nd) => by_x_nd,
-            None => Tensor::zeros([pass.band.positions.len(), d], (&options.0, options.1)),
+            None => Tensor::zeros([pass.band.positions.len(), d], (&device, dtype)),
         });
         let by_x_nd = Tensor::cat(by_x.collect(), 0);
         let mut found = backward(decoder.embed(inputs_bt, &place), by_x_nd);

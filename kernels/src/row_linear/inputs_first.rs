@@ -43,9 +43,12 @@ pub(super) fn multiply<W: Weight>(values: &mut [f32], product: Product<W>, layou
         return one_row(values, product);
     }
     // Row by row beside each other, so that an input's values lie in one place.
-    let x: Vec<f32> = (0..k)
-        .flat_map(|i| (0..n).map(move |row| product.x[row * k + i]))
-        .collect();
+    let mut x = vec![0.0; k * n];
+    for (row, values) in product.x.chunks_exact(k.max(1)).enumerate() {
+        for (i, value) in values.iter().enumerate() {
+            x[i * n + row] = *value;
+        }
+    }
     let product = Product { x: &x, ..product };
     let target = Shared::new(values);
     // An output's sum does not depend on how the outputs are cut.

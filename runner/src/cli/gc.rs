@@ -54,6 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
 fn collect(arguments: &Arguments) -> io::Result<(Vec<Old>, Vec<Garbage>)> {
     let home = home_here();
     let store = Store::new(home.clone());
+    let _freeing = arguments.yes.then(|| store.freeing()).transpose()?;
     let runs = old_runs(&home, arguments.keep_runs, arguments.older_than);
     let needed = Needed::by_runs(&home, &runs);
     let garbage = store.garbage(&needed.locations)?;

@@ -65,6 +65,7 @@ pub fn run(
     let needed = plan.steps.iter().map(location).collect();
     Needs::write(&folder, needed).map_err(Error::io("cannot write in", &folder.path))?;
     save(&folder, &record)?;
+    step::wait_until_freed(store, cancel)?;
     super::runs::point_latest(store.home(), &record.id);
     let mut failure = None;
     for (index, planned) in plan.steps.iter().enumerate() {

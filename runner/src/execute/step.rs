@@ -34,17 +34,10 @@ pub(super) fn run(
             let who = owner.map_or(String::new(), |owner| format!(" (process {})", owner.pid));
             crate::cli::say(&format!("  {}: another process{who} is at it; waiting", step.id));
         }
-        if cancel.is_cancelled() {
-            Err(Waiting::Interrupted)
-        } else {
-            Ok(())
-        }
+        Waiting::unless(cancel)
     });
     let folder = store.path().join(name);
-    let _lock = lock.map_err(|waiting| match waiting {
-        Waiting::Interrupted => Error::Interrupted,
-        Waiting::Io(source) => Error::io("cannot lock an artifact in", &folder)(source),
-    })?;
+    let _lock = lock.map_err(|waiting| waiting.error(&folder))?;
     if let Some(manifest) = store.find(name, &planned.key) {
         return Ok(record(planned, &manifest, true));
     }
@@ -137,10 +130,40 @@ pub(super) fn record(planned: &Planned, manifest: &Manifest, cached: bool) -> St
     }
 }
 
+/// Waits while the store is freed, once a run has said what it needs.
+pub(super) fn wait_until_freed(store: &Store, cancel: &Cancel) -> Result<()> {
+    let mut told = false;
+    let freed = store.wait_until_freed(|| {
+        if !std::mem::replace(&mut told, true) {
+            crate::cli::say("the store is being freed; waiting");
+        }
+        Waiting::unless(cancel)
+    });
+    freed.map_err(|waiting| waiting.error(&store.path()))
+}
+
 /// Why waiting for a lock ended.
 enum Waiting {
     Interrupted,
     Io(std::io::Error),
+}
+
+impl Waiting {
+    /// Goes on, unless the user has had enough.
+    fn unless(cancel: &Cancel) -> Result<(), Self> {
+        if cancel.is_cancelled() {
+            Err(Self::Interrupted)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn error(self, folder: &Path) -> Error {
+        match self {
+            Self::Interrupted => Error::Interrupted,
+            Self::Io(source) => Error::io("cannot lock an artifact in", folder)(source),
+        }
+    }
 }
 
 impl From<std::io::Error> for Waiting {

@@ -8,6 +8,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+/// The lock under which the store is freed.
+const FREEING: &str = ".lock-freeing";
+
 /// Something in the home folder that can go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Garbage {
@@ -46,6 +49,25 @@ impl GarbageKind {
 }
 
 impl Store {
+    /// The lock of whoever frees the store; waits for another.
+    pub fn freeing(&self) -> io::Result<Lock> {
+        disk::create_dir_all(&self.path())?;
+        Lock::acquire(&self.path().join(FREEING), |_| Ok(()))
+    }
+
+    /// Waits while somebody frees the store who may not know what this process has just said that it needs; whoever
+    /// begins later knows. `wait` is called now and then, and ends the waiting with its error.
+    pub fn wait_until_freed<E: From<io::Error>>(
+        &self,
+        mut wait: impl FnMut() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let file = self.path().join(FREEING);
+        if lock::is_held(&file) {
+            drop(Lock::acquire(&file, |_| wait())?);
+        }
+        Ok(())
+    }
+
     /// Everything that can go if only the artifacts at `needed` (`<component>/<key>`) are kept. What a living process
     /// has locked is passed over.
     pub fn garbage(&self, needed: &BTreeSet<String>) -> io::Result<Vec<Garbage>> {
