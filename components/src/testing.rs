@@ -283,3 +283,18 @@ impl Services for Watcher {
     fn cost(&self, _: u64, _: f64) {}
     fn note(&self, _: &str) {}
 }
+
+/// Numbers agree to `tolerance` of the greatest.
+#[track_caller]
+pub(crate) fn assert_near(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let scale = expected
+        .iter()
+        .fold(0.0, |most: f64, value| most.max(value.abs()));
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(
+            (found - expected).abs() <= tolerance * scale,
+            "{what}: {found}, expected {expected}"
+        );
+    }
+}

@@ -138,24 +138,31 @@ pub fn linear_nll(
     targets_n: Tensor<1, Int>,
     products: Products,
 ) -> Tensor<1> {
-    let (hidden_nd, head_vd) = (hidden_nd.without_autodiff(), head_vd.without_autodiff());
-    let (bias_v, targets_n) = (bias_v.map(Tensor::without_autodiff), targets_n.without_autodiff());
-    if flex::is_fused(&hidden_nd) && takes(head_vd.dtype()) {
-        return likelihoods(hidden_nd, head_vd, bias_v, targets_n, products).nll_n;
+    let projection = plain(hidden_nd, head_vd, bias_v);
+    let targets_n = targets_n.without_autodiff();
+    if is_fused(&projection) {
+        return likelihoods(projection, targets_n, products).nll_n;
     }
     #[cfg(feature = "cube")]
-    if gpu::takes(&hidden_nd, bias_v.as_ref(), products) {
-        return gpu::nll(hidden_nd, head_vd, targets_n);
+    if gpu::takes(&projection.hidden_nd, projection.bias_v.as_ref(), products) {
+        return gpu::nll(projection.hidden_nd, projection.head_vd, targets_n);
     }
-    reference_nll(
-        &Projection {
-            hidden_nd,
-            head_vd,
-            bias_v,
-        },
-        targets_n,
-        products,
-    )
+    reference_nll(&projection, targets_n, products)
+}
+
+/// Logits outside any graph.
+fn plain(hidden_nd: Tensor<2>, head_vd: Tensor<2>, bias_v: Option<Tensor<1>>) -> Projection {
+    let projection = Projection {
+        hidden_nd,
+        head_vd,
+        bias_v,
+    };
+    projection.without_autodiff()
+}
+
+/// Whether likelihoods have a fused body.
+fn is_fused(projection: &Projection) -> bool {
+    flex::is_fused(&projection.hidden_nd) && takes(projection.head_vd.dtype())
 }
 
 /// What [`linear_likelihoods`] gives, outside any graph.
@@ -175,30 +182,21 @@ pub fn linear_likelihoods(
     targets_n: Tensor<1, Int>,
     products: Products,
 ) -> Likelihoods {
-    let (hidden_nd, head_vd) = (hidden_nd.without_autodiff(), head_vd.without_autodiff());
-    let (bias_v, targets_n) = (bias_v.map(Tensor::without_autodiff), targets_n.without_autodiff());
-    if flex::is_fused(&hidden_nd) && takes(head_vd.dtype()) {
-        return likelihoods(hidden_nd, head_vd, bias_v, targets_n, products);
+    let projection = plain(hidden_nd, head_vd, bias_v);
+    let targets_n = targets_n.without_autodiff();
+    if is_fused(&projection) {
+        return likelihoods(projection, targets_n, products);
     }
-    reference_likelihoods(
-        &Projection {
-            hidden_nd,
-            head_vd,
-            bias_v,
-        },
-        targets_n,
-        products,
-    )
+    reference_likelihoods(&projection, targets_n, products)
 }
 
 /// The fused [`linear_likelihoods`].
-fn likelihoods(
-    hidden_nd: Tensor<2>,
-    head_vd: Tensor<2>,
-    bias_v: Option<Tensor<1>>,
-    targets_n: Tensor<1, Int>,
-    products: Products,
-) -> Likelihoods {
+fn likelihoods(projection: Projection, targets_n: Tensor<1, Int>, products: Products) -> Likelihoods {
+    let Projection {
+        hidden_nd,
+        head_vd,
+        bias_v,
+    } = projection;
     let (nll_n, least_n) = Dispatch::fused_nll(
         hidden_nd.clone().into_dispatch(),
         head_vd.into_dispatch(),
@@ -242,7 +240,7 @@ pub(crate) fn flex_nll(
         }
     };
     let mut nll = vec![[0.0; 2]; n];
-    // Two runs beside each other: threads that share every product wait for one another at its end.
+    // Two runs beside each other, each with a chunk's logits: threads that share every product wait for one another at its end.
     let chunk = chunk_rows([v, d]);
     let (one, other) = nll.split_at_mut((n.div_ceil(2 * chunk) * chunk).min(n));
     let middle = one.len();

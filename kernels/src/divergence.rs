@@ -7,10 +7,8 @@ use std::sync::Arc;
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Int, Tensor, TensorData};
 
-use crate::cross_entropy::{linear_cross_entropy, linear_nll};
 use crate::flex::{self, Plain};
 use crate::linear::widened;
-use crate::product::Products;
 use crate::projection::Projection;
 
 mod compare;
@@ -163,7 +161,7 @@ pub(crate) struct Settings {
 /// Weighted divergence of the student's distributions from the teacher's, both `softmax(logits / temperature)`.
 ///
 /// Gradients reach the student's hidden states, head and bias; the weights are constants. They are worked out together with
-/// the value, chunk by chunk, as in [`linear_cross_entropy`]. No factor `temperature²` is put in: weights may hold one.
+/// the value, chunk by chunk, as in [`linear_cross_entropy`](crate::linear_cross_entropy). No factor `temperature²` is put in: weights may hold one.
 ///
 /// # Shapes
 /// Those of [`Projection`] and [`Teacher`]; `weights_n`: `[n]`.
@@ -179,8 +177,8 @@ pub fn linear_divergence(
     LinearDivergence { loss, value_n }
 }
 
-/// [`linear_divergence`] and [`linear_cross_entropy`] added up; at temperature 1 the student's logits, and the gradients that
-/// come of them, are worked out once.
+/// [`linear_divergence`] at temperature 1 and a cross-entropy added up: the student's logits, and the gradients that come of
+/// them, are worked out once.
 ///
 /// # Shapes
 /// As there, and those of [`Labels`].
@@ -188,47 +186,11 @@ pub fn linear_divergence_and_labels(
     student: Projection,
     teacher: Teacher,
     divergence: Divergence,
-    temperature: f64,
     weights_n: Tensor<1>,
     labels: Labels,
 ) -> LabelledDivergence {
-    if temperature == 1.0 {
-        let settings = Settings::new(&student, divergence, temperature);
-        return joined(student, teacher, settings, weights_n, Some(labels));
-    }
-    let found = linear_divergence(student.clone(), teacher, divergence, temperature, weights_n);
-    let Projection {
-        hidden_nd,
-        head_vd,
-        bias_v,
-    } = student;
-    let (weights_n, counted) = match labels.counts {
-        Counts::Known(weights_n) => (weights_n, true),
-        Counts::Of(loss) => {
-            let targets_n = labels.targets_n.clone();
-            let (hidden_nd, head_vd) = (hidden_nd.clone(), head_vd.clone());
-            let nll_n = linear_nll(hidden_nd, head_vd, bias_v.clone(), targets_n, Products::Full);
-            (loss.counts(0, nll_n), false)
-        }
-    };
-    let entropy = linear_cross_entropy(
-        hidden_nd,
-        head_vd,
-        bias_v,
-        labels.targets_n,
-        weights_n,
-        Products::Full,
-    );
-    let loss = if counted {
-        entropy.loss
-    } else {
-        entropy.loss.clone() - entropy.loss.detach()
-    };
-    LabelledDivergence {
-        loss: found.loss + loss,
-        value_n: found.value_n,
-        nll_n: entropy.nll_n,
-    }
+    let settings = Settings::new(&student, divergence, 1.0);
+    joined(student, teacher, settings, weights_n, Some(labels))
 }
 
 impl OfLikelihood {

@@ -77,7 +77,7 @@ pub fn of_likelihoods_beside<T>(
         weights_n,
     } = beside;
     let weights_n = weights_n.without_autodiff();
-    let joined = linear_divergence_and_labels(projection, teacher, divergence, 1.0, weights_n, labels);
+    let joined = linear_divergence_and_labels(projection, teacher, divergence, weights_n, labels);
     let logp_n = joined.nll_n.neg();
     let logp: Vec<f64> = logp_n.clone().into_data().iter().collect();
     let (sum, other) = value(&logp);

@@ -4,6 +4,7 @@ use super::*;
 use crate::Precision;
 use crate::model::{Decoder, ModelSpec, integers};
 use crate::random::Stream;
+use crate::testing::assert_near;
 use crate::tokens::{Batch, collate};
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -91,21 +92,6 @@ fn weights_of(only: usize, batch: &Batch, weights: &[f32]) -> Vec<f64> {
         }
     };
     weights.iter().enumerate().map(weight).collect()
-}
-
-/// Numbers agree to `tolerance` of the greatest.
-#[track_caller]
-fn assert_near(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    let scale = expected
-        .iter()
-        .fold(0.0, |most: f64, value| most.max(value.abs()));
-    for (found, expected) in found.iter().zip(expected) {
-        assert!(
-            (found - expected).abs() <= tolerance * scale,
-            "{what}: {found}, expected {expected}"
-        );
-    }
 }
 
 #[test]

@@ -10,7 +10,6 @@ use super::{LanguageModel, Sampling};
 use crate::random::Stream;
 use crate::{Error, Result};
 use burn::tensor::Device;
-use lyceum_kernels::is_on_processor;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, PoisonError};
@@ -139,6 +138,7 @@ impl<'a> Generator<'a> {
         let longest = prompts.iter().map(|prompt| prompt.ids.len()).max();
         let capacity = longest.unwrap_or_default() + sampling.max_tokens;
         let done = Mutex::new(done);
+        // Also a single desk, among the threads that share its products: a step need not wake them for each.
         let written: Vec<Result<Vec<Generated>>> = starts
             .into_par_iter()
             .map(|first| {
@@ -160,8 +160,7 @@ impl<'a> Generator<'a> {
     /// Among how many desks texts in so many slots are shared out: one for each thread where each keeps it busy, since threads
     /// that share a token's products wait for each other after every one.
     fn desks(&self, slots: usize) -> usize {
-        let norm = self.model.loaded.decoder.norm.val();
-        let threads = if is_on_processor(&norm) {
+        let threads = if self.model.loaded.decoder.is_on_processor() {
             rayon::current_num_threads()
         } else {
             1

@@ -100,10 +100,14 @@ fn results_depend_neither_on_the_batch_nor_on_the_order() {
         assert_eq!(alone.len(), 9 * samples as usize);
         for batch_size in [2, 7, 16, 64] {
             let generator = Generator::new(&model, model.device()).batch_size(batch_size);
-            assert_eq!(
-                write(&generator, &prompts, &sampling, samples).expect("texts"),
-                alone
-            );
+            // Where there are several threads, many texts share out among desks.
+            for threads in [1, 3] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+                let texts = pool
+                    .expect("threads")
+                    .install(|| write(&generator, &prompts, &sampling, samples));
+                assert_eq!(texts.expect("texts"), alone, "{batch_size} on {threads}");
+            }
             let mut shuffled = prompts.clone();
             Stream::new(batch_size as u64, "order").shuffle(&mut shuffled);
             let mut texts = write(&generator, &shuffled[2..], &sampling, samples).expect("texts");

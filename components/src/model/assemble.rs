@@ -1,9 +1,10 @@
 //! A decoder put together from its parts.
 
 use super::config::{ModelConfig, Norm};
-use super::decoder::{Decoder, Layer, Settings};
+use super::decoder::{Decoder, Layer};
 use super::fill::Held;
 use super::parts::{Check, Files, Parts, Random};
+use super::settings::Settings;
 use super::stored::Stored;
 use crate::random::Stream;
 use crate::{Precision, Result};

@@ -1,11 +1,10 @@
 //! Rows of a pass in bands, which go through the layers beside each other. On a processor two threads that share each
 //! operation wait for one another at its end; with a band each they hardly ever do.
 
-use super::decoder::Decoder;
+use super::decoder::{Decoder, check};
 use super::integers;
 use super::layer::Place;
 use burn::tensor::{Int, Tensor};
-use lyceum_kernels::is_on_processor;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -18,6 +17,15 @@ const MOST: usize = 8;
 /// Bands of a pass over that many positions, where there are as many rows.
 pub(crate) fn bands(positions: usize) -> usize {
     (positions / LEAST).clamp(1, MOST)
+}
+
+/// What `work` makes of each, beside each other where there are several.
+pub(crate) fn beside<T: Send, R: Send>(all: Vec<T>, work: impl Fn(T) -> R + Send + Sync) -> Vec<R> {
+    if all.len() > 1 {
+        all.into_par_iter().map(work).collect()
+    } else {
+        all.into_iter().map(work).collect()
+    }
 }
 
 /// Rows that go through the layers together.
@@ -33,12 +41,9 @@ pub(crate) struct Band {
 impl Decoder {
     /// The bands of `[b, t]` positions from position 0 on, of which the last layer gives the `wanted`, ascending; none: all.
     pub(crate) fn bands(&self, [b, t]: [usize; 2], wanted: Option<&[usize]>) -> Vec<Band> {
-        assert!(
-            wanted.is_none_or(<[usize]>::is_sorted),
-            "positions are wanted in order"
-        );
+        check([b, t], wanted);
         // A probe wants to see operations one after the other, and a GPU takes a whole pass at once.
-        let whole = self.config.probe.is_some() || !is_on_processor(&self.norm.val());
+        let whole = self.config.probe.is_some() || !self.is_on_processor();
         let most = if whole { 1 } else { bands(b * t) };
         let height = b.div_ceil(most).max(1);
         let place = self.at_start(t, None);
@@ -76,6 +81,6 @@ impl Decoder {
             let inputs_bt = inputs_bt.clone().narrow(0, band.positions.start / t, rows);
             self.forward(inputs_bt, &band.place, None)
         };
-        Tensor::cat(bands.par_iter().map(forward).collect(), 0)
+        Tensor::cat(beside(bands.iter().collect(), forward), 0)
     }
 }

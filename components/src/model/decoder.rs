@@ -2,17 +2,12 @@
 //! `v` vocabulary. Weights are `[inputs, outputs]`; products that share an input are fused into one.
 
 use super::cache::Cache;
-use super::config::{Activation, ModelConfig, Positions};
+use super::config::Positions;
 use super::layer::Place;
-use super::probe::Probe;
-use super::rotary::Rotary;
-use crate::Precision;
+use super::settings::Settings;
 use burn::module::{Module, Param};
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use lyceum_kernels::{
-    Orientation, Products, Row, in_panels, layer_norm, linear, rms_norm, row_linear, table_rows,
-};
-use std::sync::Arc;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use lyceum_kernels::{Orientation, Products, Row, in_panels, is_on_processor, row_linear};
 
 /// A decoder language model.
 #[derive(Module, Debug)]
@@ -49,127 +44,6 @@ pub(crate) struct Layer {
     pub(crate) down_bias: Option<Param<Tensor<1>>>,
 }
 
-/// What the forward pass needs to know besides the weights.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    pub(crate) heads: usize,
-    pub(crate) groups: usize,
-    pub(crate) head_dim: usize,
-    pub(crate) eps: f64,
-    pub(crate) positions: Positions,
-    pub(crate) windows: Vec<Option<usize>>,
-    pub(crate) slopes: Option<Arc<[f64]>>,
-    pub(crate) parallel: bool,
-    pub(crate) activation: Activation,
-    /// How matrix products are formed.
-    pub(crate) products: Products,
-    /// How the matrices of the layers lie.
-    pub(crate) orientation: Orientation,
-    /// What watches passes, if anything does.
-    pub(crate) probe: Option<Probe>,
-}
-
-impl Settings {
-    pub(crate) fn of(config: &ModelConfig, precision: Precision) -> Self {
-        let heads = config.num_attention_heads;
-        Self {
-            heads,
-            groups: config.num_key_value_heads,
-            head_dim: config.head_dim,
-            eps: config.norm_eps,
-            positions: config.positions.clone(),
-            windows: config.windows.clone(),
-            slopes: (config.positions == Positions::Alibi).then(|| alibi_slopes(heads)),
-            parallel: config.parallel,
-            activation: config.activation,
-            products: precision.products(),
-            orientation: Orientation::InputsFirst,
-            probe: None,
-        }
-    }
-
-    /// `x · w + bias`, in the precision that products are taken in. `few`: each row's bytes are to be independent of the
-    /// others.
-    pub(crate) fn product(
-        &self,
-        x_nd: Tensor<2>,
-        w: &Param<Tensor<2>>,
-        bias: Option<&Param<Tensor<1>>>,
-        few: bool,
-    ) -> Tensor<2> {
-        let form = |x_nd: Tensor<2>, w: Tensor<2>, bias: Option<Tensor<1>>| {
-            if few {
-                row_linear(x_nd, w, self.orientation, bias)
-            } else {
-                linear(x_nd, w, self.orientation, bias, self.products)
-            }
-        };
-        let value = |x_nd| form(x_nd, w.val(), bias.map(Param::val));
-        match &self.probe {
-            None => value(x_nd),
-            Some(probe) if probe.wants_inputs() => probe.tap_product(value(x_nd.clone()), x_nd, w, bias),
-            Some(probe) => {
-                let along = bias.map(|bias| probe.along(bias));
-                let along = form(x_nd.clone().without_autodiff(), probe.along(w), along);
-                probe.tap(value(x_nd), along)
-            }
-        }
-    }
-
-    /// A norm: of the mean and variance where it has a shift, else of the root mean square.
-    pub(crate) fn norm<const D: usize>(
-        &self,
-        x: Tensor<D>,
-        scale: &Param<Tensor<1>>,
-        shift: Option<&Param<Tensor<1>>>,
-    ) -> Tensor<D> {
-        let form = |x: Tensor<D>, scale: Tensor<1>, shift: Option<Tensor<1>>| match shift {
-            Some(_) => layer_norm(x, scale, shift, self.eps),
-            None => rms_norm(x, scale, self.eps),
-        };
-        let along = self.probe.as_ref().map(|probe| {
-            let shift = shift.map(|shift| probe.along(shift));
-            form(x.clone().without_autodiff(), probe.along(scale), shift)
-        });
-        self.tapped(form(x, scale.val(), shift.map(Param::val)), along)
-    }
-
-    /// Rows of a table of weights, in the type of what is made of them.
-    fn rows(&self, table: &Param<Tensor<2>>, rows_n: Tensor<1, Int>, dtype: DType) -> Tensor<2> {
-        let along = self
-            .probe
-            .as_ref()
-            .map(|probe| probe.along(table).select(0, rows_n.clone()).cast(dtype));
-        self.tapped(table_rows(table.val(), rows_n).cast(dtype), along)
-    }
-
-    /// An operation's value, shown to what watches the pass together with what the direction makes of the operation.
-    fn tapped<const D: usize>(&self, value: Tensor<D>, along: Option<Tensor<D>>) -> Tensor<D> {
-        match (&self.probe, along) {
-            (Some(probe), Some(along)) => probe.tap(value, along),
-            _ => value,
-        }
-    }
-
-    /// The rotation of queries and keys, if there is one.
-    pub(crate) fn rotary(&self) -> Option<&Rotary> {
-        match &self.positions {
-            Positions::Rotary(rotary) => Some(rotary),
-            _ => None,
-        }
-    }
-}
-
-/// ALiBi's slopes: `2^(−8i/h)` for a power of two `h` of heads; else those of the next lower power, and between them every
-/// other one of the next higher (Press et al. 2022, §3 and the authors' rule for other head counts).
-fn alibi_slopes(heads: usize) -> Arc<[f64]> {
-    let lower = 1 << heads.ilog2();
-    let slope = |i: usize, of: usize| (-8.0 * i as f64 / of as f64).exp2();
-    let first = (1..=lower).map(|i| slope(i, lower));
-    let between = (0..heads - lower).map(|i| slope(2 * i + 1, 2 * lower));
-    first.chain(between).collect()
-}
-
 impl Decoder {
     /// The final normed hidden states, `[b, t, d]`, of token ids `[b, t]` from position 0 on; padding stands on the right.
     pub fn hidden(&self, inputs_bt: Tensor<2, Int>) -> Tensor<3> {
@@ -181,10 +55,11 @@ impl Decoder {
     /// not worked out.
     ///
     /// # Panics
-    /// Where positions are out of order or beyond the last.
+    /// Where positions are beyond the last, or out of order.
     pub fn hidden_at(&self, inputs_bt: Tensor<2, Int>, wanted: Option<&[usize]>) -> Tensor<2> {
         if self.norm.val().device().is_autodiff() {
             // In one graph.
+            check(inputs_bt.dims(), wanted);
             let wanted = wanted.map(|wanted| self.positions(wanted));
             let place = self.at_start(inputs_bt.dims()[1], wanted);
             return self.forward(inputs_bt, &place, None);
@@ -322,6 +197,11 @@ impl Decoder {
         self.config.products
     }
 
+    /// Whether the weights live on a processor.
+    pub(crate) fn is_on_processor(&self) -> bool {
+        is_on_processor(&self.norm.val())
+    }
+
     /// Where the weights live, outside any graph.
     pub(crate) fn device(&self) -> Device {
         self.embedding.val().device().without_autodiff()
@@ -378,6 +258,15 @@ pub(crate) fn integers(values: Vec<i64>, device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(values, [n]), device)
 }
 
+/// Positions that are wanted of `[b, t]` are in order, and there.
+pub(super) fn check([b, t]: [usize; 2], wanted: Option<&[usize]>) {
+    let there = |wanted: &[usize]| wanted.is_sorted() && wanted.last().is_none_or(|&last| last < b * t);
+    assert!(
+        wanted.is_none_or(there),
+        "positions are wanted in order, of those there are"
+    );
+}
+
 /// Hidden states of all positions, `[b, t, d]`.
 fn in_rows(hidden_nd: Tensor<2>, [b, t]: [usize; 2]) -> Tensor<3> {
     let d = hidden_nd.dims()[1];
@@ -388,18 +277,4 @@ fn in_rows(hidden_nd: Tensor<2>, [b, t]: [usize; 2]) -> Tensor<3> {
 fn select(angles: [Tensor<2>; 2], places: &[i64]) -> [Tensor<2>; 2] {
     let places = integers(places.to_vec(), &angles[0].device());
     angles.map(|table| table.select(0, places.clone()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slopes_are_those_of_the_paper_also_between_powers_of_two() {
-        assert_eq!(*alibi_slopes(2), [0.0625, 0.003_906_25]);
-        let twelve = alibi_slopes(12);
-        assert_eq!(twelve[..8], *alibi_slopes(8));
-        assert_eq!(twelve[8], (-0.5_f64).exp2());
-        assert_eq!(twelve[11], (-3.5_f64).exp2());
-    }
 }

@@ -2,7 +2,8 @@
 
 use super::cache::KeysValues;
 use super::config::Activation;
-use super::decoder::{Layer, Settings};
+use super::decoder::Layer;
+use super::settings::Settings;
 use burn::module::Param;
 use burn::tensor::{Int, Tensor, activation};
 use lyceum_kernels::{Mask, Rotation, Row, append, attention, gelu, self_attention, swiglu, table_rows};

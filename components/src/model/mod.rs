@@ -20,11 +20,12 @@ mod nll;
 mod parts;
 mod probe;
 mod rotary;
+mod settings;
 mod spec;
 mod stored;
 mod tensors;
 
-pub(crate) use bands::{Band, bands};
+pub(crate) use bands::{Band, bands, beside};
 pub use cache::Cache;
 pub use config::{Activation, Biases, Family, ModelConfig, Norm, Positions};
 pub use decoder::Decoder;

@@ -5,12 +5,11 @@
 //! one segment a layer).
 
 use super::recompute::Recompute;
-use crate::model::{Band, Decoder, Layer};
+use crate::model::{Band, Decoder, Layer, beside};
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Gradients, Int, Tensor};
 use lyceum_kernels::with_gradient;
-use rayon::prelude::*;
 
 /// The value of `loss`, a function of the final hidden states at the positions `wanted`, ascending, `[n, d]`, and its
 /// gradients; none: at all positions. Their bytes depend neither on threads nor on `recompute`: each layer runs the same
@@ -22,15 +21,15 @@ pub(super) fn gradients(
     recompute: Recompute,
     loss: impl FnOnce(Tensor<2>) -> Tensor<1>,
 ) -> (Tensor<1>, GradientsParams) {
-    let [b, t] = inputs_bt.dims();
-    let place = decoder.at_start(t, None);
+    let bands = decoder.bands(inputs_bt.dims(), wanted);
+    // The positions of a row are those of every row.
+    let place = &bands[0].place;
     let still = decoder.clone().no_grad();
-    let x_nd = still.embed(inputs_bt.clone(), &place).without_autodiff();
+    let x_nd = still.embed(inputs_bt.clone(), place).without_autodiff();
     drop(still);
     let (d, device, dtype) = (x_nd.dims()[1], x_nd.device(), x_nd.dtype());
-    let bands = decoder.bands([b, t], wanted);
     let forward = |band| Pass::forward(decoder, band, &x_nd, recompute);
-    let mut passes: Vec<Pass> = bands.par_iter().map(forward).collect();
+    let mut passes: Vec<Pass> = beside(bands.iter().collect(), forward);
     drop(x_nd);
 
     let mut gradients = GradientsAccumulator::new();
@@ -51,8 +50,10 @@ pub(super) fn gradients(
         }
         drop(by_last_nd);
         for _ in &decoder.layers {
-            let of_bands: Vec<_> = passes.par_iter_mut().filter_map(Pass::back).collect();
-            for of_band in of_bands {
+            for of_band in beside(passes.iter_mut().collect(), Pass::back)
+                .into_iter()
+                .flatten()
+            {
                 gradients.accumulate(decoder, of_band);
             }
         }
@@ -61,7 +62,7 @@ pub(super) fn gradients(
             None => Tensor::zeros([pass.band.positions.len(), d], (&device, dtype)),
         });
         let by_x_nd = Tensor::cat(by_x.collect(), 0);
-        let mut found = backward(decoder.embed(inputs_bt, &place), by_x_nd);
+        let mut found = backward(decoder.embed(inputs_bt, place), by_x_nd);
         gradients.accumulate(decoder, GradientsParams::from_module(&mut found, decoder));
     }
     (value, gradients.grads())

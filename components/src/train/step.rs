@@ -49,8 +49,12 @@ impl TrainStep for Decoder {
     type Output = PassOutput;
 
     fn step(&self, item: TrainBatch) -> TrainOutput<PassOutput> {
-        // Among the threads that share its work, a pass need not wake them for each operation.
-        rayon::scope(|_| pass(self, &item))
+        if self.is_on_processor() {
+            // Among the threads that share its work, a pass need not wake them for each operation.
+            rayon::scope(|_| pass(self, &item))
+        } else {
+            pass(self, &item)
+        }
     }
 }
 
@@ -70,8 +74,9 @@ impl InferenceStep for Decoder {
     }
 }
 
+/// What a batch leaves.
 fn pass(decoder: &Decoder, item: &TrainBatch) -> TrainOutput<PassOutput> {
-    let device = decoder.embedding.val().device().without_autodiff();
+    let device = decoder.device();
     let batch = &item.batch.batch;
     let (rows, width) = (batch.rows, batch.width);
     let inputs_bt =

@@ -230,3 +230,31 @@ pub(crate) fn size(folder: &Path) -> u64 {
         })
         .sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn who_needs_something_waits_for_whoever_frees_and_not_otherwise() {
+        let home = tempfile::tempdir().expect("a folder");
+        let store = Store::new(home.path().into());
+        store
+            .wait_until_freed(|| Err(io::Error::other("nobody frees")))
+            .expect("goes on at once");
+        let freeing = store.freeing().expect("a lock");
+        let error = store.wait_until_freed(|| Err(io::Error::other("enough")));
+        assert_eq!(error.expect_err("it is being freed").to_string(), "enough");
+        let (looked, looks) = mpsc::channel();
+        std::thread::scope(|threads| {
+            let store = &store;
+            let waiting =
+                threads.spawn(move || store.wait_until_freed(|| looked.send(()).map_err(io::Error::other)));
+            looks.recv().expect("it waits");
+            assert!(!waiting.is_finished());
+            drop(freeing);
+            waiting.join().expect("no panic").expect("goes on");
+        });
+    }
+}

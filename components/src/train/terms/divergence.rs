@@ -200,7 +200,7 @@ impl FromTeacher {
             counts: Counts::Known(entropy_n.clone() * entropy.weight()),
         };
         let scaled_n = weights_n.clone() * self.factor;
-        let found = linear_divergence_and_labels(student, teacher, self.divergence, 1.0, scaled_n, labels);
+        let found = linear_divergence_and_labels(student, teacher, self.divergence, scaled_n, labels);
         let notes = [
             ("cross_entropy", found.nll_n, entropy_n),
             (self.kind.name(), found.value_n, weights_n),

@@ -4,6 +4,7 @@ use super::*;
 use crate::gradients::Vector;
 use crate::model::{Decoder, Family, ModelSpec};
 use crate::random::Stream;
+use crate::testing::assert_near;
 use crate::train::Recompute;
 use crate::train::backward::gradients;
 use burn::module::Module;
@@ -44,18 +45,6 @@ fn loss(hidden_nd: Tensor<2>) -> Tensor<1> {
 
 fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.into_data().iter::<f64>().collect()
-}
-
-#[track_caller]
-fn assert_near(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    let scale = expected
-        .iter()
-        .fold(0.0, |most: f64, value| most.max(value.abs()));
-    for (found, expected) in found.iter().zip(expected) {
-        let error = (found - expected).abs();
-        assert!(error <= tolerance * scale, "{what}: {found}, expected {expected}");
-    }
 }
 
 #[test]
