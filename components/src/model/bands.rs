@@ -9,14 +9,15 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// Positions of a band at the least: below, products are too small to be fast.
-const LEAST: usize = 512;
+const LEAST: usize = 384;
 
 /// The most bands of a pass. Like `LEAST` it depends on no machine, so that bytes do not either.
 const MOST: usize = 8;
 
-/// Bands of a pass over that many positions, where there are as many rows.
+/// Bands of a pass over that many positions, where there are as many rows: a power of two, as threads mostly are, so that none
+/// has a band more to do than another.
 pub(crate) fn bands(positions: usize) -> usize {
-    (positions / LEAST).clamp(1, MOST)
+    1 << (positions / LEAST).clamp(1, MOST).ilog2()
 }
 
 /// What `work` makes of each, beside each other where there are several.
@@ -44,12 +45,11 @@ impl Decoder {
         check([b, t], wanted);
         // A probe wants to see operations one after the other, and a GPU takes a whole pass at once.
         let whole = self.config.probe.is_some() || !self.is_on_processor();
-        let most = if whole { 1 } else { bands(b * t) };
-        let height = b.div_ceil(most).max(1);
+        let count = if whole { 1 } else { bands(b * t).min(b).max(1) };
         let place = self.at_start(t, None);
-        let band = |first: usize| {
-            let rows = height.min(b - first);
-            let positions = first * t..(first + rows) * t;
+        let band = |i: usize| {
+            let [first, end] = [i * b / count, (i + 1) * b / count];
+            let positions = first * t..end * t;
             let wanted = wanted.map(|wanted| {
                 let [from, to] = [positions.start, positions.end]
                     .map(|end| wanted.partition_point(|&position| position < end));
@@ -59,14 +59,14 @@ impl Decoder {
             });
             Band {
                 positions,
-                sizes: [rows, t],
+                sizes: [end - first, t],
                 place: Place {
                     wanted,
                     ..place.clone()
                 },
             }
         };
-        (0..b.max(1)).step_by(height).map(band).collect()
+        (0..count).map(band).collect()
     }
 
     /// The final normed hidden states of ids `[b, t]`, outside any graph; `wanted` as in [`Self::bands`].

@@ -302,25 +302,36 @@ pub(crate) mod x86 {
         /// As for AVX-512, eight at a time: each round adds halves and lays two vectors' sums side by side.
         #[inline(always)]
         fn sums(vectors: [Self; LANES]) -> [f32; LANES] {
-            unsafe {
-                let eight = |i: usize| _mm256_add_ps(vectors[i].0, vectors[i].1);
-                let fours = |a, b| {
-                    _mm256_add_ps(
-                        _mm256_permute2f128_ps::<0x20>(a, b),
-                        _mm256_permute2f128_ps::<0x31>(a, b),
-                    )
-                };
-                let twos =
-                    |a, b| _mm256_add_ps(_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0xee>(a, b));
-                let ones =
-                    |a, b| _mm256_add_ps(_mm256_shuffle_ps::<0x88>(a, b), _mm256_shuffle_ps::<0xdd>(a, b));
-                // Lane `l` of what is left holds the sum of vector `l` of eight.
-                let half = |first: usize| {
-                    let pair = |i: usize| fours(eight(first + i), eight(first + i + 4));
-                    ones(twos(pair(0), pair(1)), twos(pair(2), pair(3)))
-                };
-                Self(half(0), half(8)).lanes()
+            unsafe { Self(sums_of_eight(&vectors, 0), sums_of_eight(&vectors, 8)).lanes() }
+        }
+    }
+
+    /// Lane `l` holds the sum of vector `first + l`. No closures: they are functions of their own, which are compiled for the
+    /// baseline and call every instruction.
+    #[inline(always)]
+    unsafe fn sums_of_eight(vectors: &[Avx2; LANES], first: usize) -> __m256 {
+        unsafe {
+            let mut eights = [vectors[first].0; 8];
+            for i in 0..8 {
+                // The next round adds vectors that are four apart.
+                let vector = vectors[first + i / 2 + 4 * (i % 2)];
+                eights[i] = _mm256_add_ps(vector.0, vector.1);
             }
+            let mut fours = [eights[0]; 4];
+            for i in 0..4 {
+                let (a, b) = (eights[2 * i], eights[2 * i + 1]);
+                fours[i] = _mm256_add_ps(
+                    _mm256_permute2f128_ps::<0x20>(a, b),
+                    _mm256_permute2f128_ps::<0x31>(a, b),
+                );
+            }
+            let mut twos = [fours[0]; 2];
+            for i in 0..2 {
+                let (a, b) = (fours[2 * i], fours[2 * i + 1]);
+                twos[i] = _mm256_add_ps(_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0xee>(a, b));
+            }
+            let [a, b] = twos;
+            _mm256_add_ps(_mm256_shuffle_ps::<0x88>(a, b), _mm256_shuffle_ps::<0xdd>(a, b))
         }
     }
 }
