@@ -129,6 +129,8 @@ pub struct Size {
     pub vocab_size: f64,
     /// Multiply-adds × 2 of one token's forward pass.
     pub flops_per_token: f64,
+    /// What of these the layers alone take.
+    pub layers_flops_per_token: f64,
     /// FLOPs that making it took.
     pub flops: f64,
 }

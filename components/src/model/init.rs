@@ -77,6 +77,7 @@ fn size(config: &ModelConfig, convention: Convention) -> Size {
         parameters,
         vocab_size: config.vocab_size as f64,
         flops_per_token: convention.forward(config, context) / context as f64,
+        layers_flops_per_token: convention.trunk(config, context) / context as f64,
         ..Size::default()
     }
 }

@@ -22,6 +22,8 @@ struct Student {
     vocab_size: f64,
     /// FLOPs of a token's forward pass.
     forward: f64,
+    /// What of these the layers alone take.
+    layers: f64,
 }
 
 impl Student {
@@ -34,6 +36,7 @@ impl Student {
                     parameters: config.parameters() as f64,
                     vocab_size: config.vocab_size as f64,
                     forward: sizes.convention.forward(&config, whole as usize) / whole.max(1.0),
+                    layers: sizes.convention.trunk(&config, whole as usize) / whole.max(1.0),
                     config: Some(config),
                 }
             }
@@ -44,6 +47,7 @@ impl Student {
                     parameters: model.parameters,
                     vocab_size: model.vocab_size,
                     forward: model.flops_per_token,
+                    layers: model.layers_flops_per_token,
                 }
             }
         }
@@ -98,6 +102,7 @@ pub(crate) fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
         parameters: student.parameters,
         vocab_size: student.vocab_size,
         flops_per_token: student.forward,
+        layers_flops_per_token: student.layers,
         flops,
         ..Size::default()
     };
@@ -131,12 +136,18 @@ fn teachers(params: &LmParams) -> impl Iterator<Item = &str> {
 /// term's own.
 fn beside(params: &LmParams, sizes: &Sizes, student: &Student, width: f64) -> f64 {
     let ask = |teacher: &str| sizes.of(teacher).flops_per_token;
+    // Passes over one set of responses share what a teacher's layers make of it.
+    let passes = match &params.source {
+        Some(SourceParams::Rollouts(rollouts)) => rollouts.inner_epochs as f64,
+        _ => 1.0,
+    };
+    let share = |teacher: &str| sizes.of(teacher).layers_flops_per_token * (1.0 - 1.0 / passes);
     let mut sum = 0.0;
     let mut seen: Vec<&str> = Vec::new();
     for term in &params.objective {
         let asked = term.teacher().map_or(0.0, ask);
         let Some(data) = term.data().map(Ref::as_str) else {
-            sum += asked;
+            sum += asked - term.teacher().map_or(0.0, share);
             continue;
         };
         // Terms over the same data share the student's passes.

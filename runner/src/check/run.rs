@@ -114,6 +114,7 @@ pub fn check(
             };
             Ok(Some(((at, experiment, before), job)))
         },
+        |_, _| {},
         |(at, experiment, before), ended| {
             // The mean of before and after: other work on the machine comes and goes.
             let loops = before.map(|before| f64::midpoint(before, calibration_rate(&experiment.device)));

@@ -3,13 +3,16 @@
 use lyceum_components::{Cancel, disk};
 use serde_json::Value;
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How often running children are looked at.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How often it is told what they say.
+const LISTEN: Duration = Duration::from_secs(1);
 
 /// One call of this program.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,8 +40,9 @@ pub struct JobEnded {
     pub wall_seconds: f64,
 }
 
-/// Runs jobs, at most `at_once` at a time, until `next` gives no more and the last one has ended. `ended` is called as
-/// they end. Cancelled, no more are started and those that run are asked to stop, and waited for.
+/// Runs jobs, at most `at_once` at a time, until `next` gives no more and the last one has ended. `says` hears every second the
+/// last line that each of them wrote to stderr; `ended` is called as they end. Cancelled, no more are started and those that
+/// run are asked to stop, and waited for.
 ///
 /// # Errors
 /// A job that could not be started.
@@ -46,6 +50,7 @@ pub fn run_jobs<T>(
     at_once: usize,
     cancel: &Cancel,
     mut next: impl FnMut() -> io::Result<Option<(T, Job)>>,
+    mut says: impl FnMut(&T, &str),
     mut ended: impl FnMut(T, JobEnded),
 ) -> io::Result<()> {
     let threads = (crate::device::threads() / at_once.max(1)).max(1);
@@ -53,6 +58,7 @@ pub fn run_jobs<T>(
     let mut told = false;
     let mut more = true;
     let mut failure = None;
+    let mut listened = Instant::now();
     loop {
         while more && failure.is_none() && !cancel.is_cancelled() && running.len() < at_once {
             match next().and_then(|job| {
@@ -80,6 +86,15 @@ pub fn run_jobs<T>(
                 Err(error) => {
                     running.remove(i);
                     failure = Some(error);
+                }
+            }
+        }
+        if listened.elapsed() >= LISTEN {
+            listened = Instant::now();
+            for (name, job) in &running {
+                let end = read_end(&job.folder.join("stderr"));
+                if let Some(line) = last_line(&end) {
+                    says(name, line);
                 }
             }
         }
@@ -161,10 +176,44 @@ impl Running {
     }
 }
 
-/// The last lines of a text file, at most 4,000 characters.
+/// The last lines of a text file, at most 4,000 bytes; what cannot be read is empty.
 fn read_end(file: &Path) -> String {
-    let bytes = std::fs::read(file).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
-    let from = text.char_indices().rev().nth(3_999).map_or(0, |(at, _)| at);
-    text[from..].to_owned()
+    const MOST: u64 = 4_000;
+    let read = || {
+        let mut file = std::fs::File::open(file)?;
+        let from = file.metadata()?.len().saturating_sub(MOST);
+        file.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        io::Result::Ok(bytes)
+    };
+    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+}
+
+/// The last line that says something, of those that are whole.
+fn last_line(text: &str) -> Option<&str> {
+    let (whole, _) = text.rsplit_once('\n')?;
+    whole.lines().rev().map(str::trim).find(|line| !line.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "no part of the store")]
+    fn what_a_child_said_last_is_a_whole_line() {
+        assert_eq!(
+            last_line("[1/2] data\n  data: 5 %\n\n  data: 1"),
+            Some("data: 5 %")
+        );
+        assert_eq!(last_line("[1/2"), None);
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("stderr");
+        std::fs::write(&file, format!("{}\nlast\n", "€".repeat(4_000))).expect("writes");
+        let end = read_end(&file);
+        assert!(end.len() <= 4_006, "{}", end.len());
+        assert_eq!(last_line(&end), Some("last"));
+        assert_eq!(read_end(&folder.path().join("none")), "");
+    }
 }

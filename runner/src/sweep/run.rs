@@ -56,6 +56,10 @@ pub fn run(
             how.jobs,
             cancel,
             || runner.borrow_mut().next(),
+            |(point, _), line| {
+                let show = &mut *runner.borrow_mut().show;
+                show.says(*point, &prepared.points[*point], line);
+            },
             |(point, lock), ended| {
                 runner.borrow_mut().ended(point, &ended, cancel);
                 drop(lock);

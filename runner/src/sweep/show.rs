@@ -1,5 +1,5 @@
-//! The live table: one row a point. On a terminal those at work are redrawn at the bottom; elsewhere a line is written as
-//! each point ends.
+//! The live table: one row a point. On a terminal those at work are redrawn at the bottom with what they say; elsewhere a line
+//! is written as each point ends, and every minute what those at work say.
 
 use super::folder::PointRecord;
 use super::names::{short_label, short_names};
@@ -12,7 +12,10 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Time between lines about a point at work where no terminal is.
+const EVERY: Duration = Duration::from_mins(1);
 
 /// What is shown while a sweep runs.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub struct Show {
     over: usize,
     failed: usize,
     drawn: Option<Drawn>,
+    /// When something was last written about the points at work.
+    told: BTreeMap<usize, Instant>,
     /// What went wrong where no error could be given.
     pub(super) failure: Option<io::Error>,
 }
@@ -65,6 +70,7 @@ impl Show {
             failed: 0,
             short,
             drawn,
+            told: BTreeMap::new(),
             failure: None,
         }
     }
@@ -73,11 +79,25 @@ impl Show {
     pub(super) fn start(&mut self, at: usize, point: &Ready) {
         let text = self.name(point);
         if let Some(drawn) = &mut self.drawn {
-            let bar = ProgressBar::new_spinner().with_style(style("{msg}  running  {elapsed}"));
+            let bar =
+                ProgressBar::new_spinner().with_style(style("{prefix}  running  {elapsed}  {wide_msg}"));
             let bar = drawn.area.insert_before(&drawn.count, bar);
-            bar.set_message(text);
+            bar.set_prefix(text);
             bar.enable_steady_tick(Duration::from_millis(500));
             drawn.rows.insert(at, bar);
+        }
+        self.told.insert(at, Instant::now());
+    }
+
+    /// What a point at work said last.
+    pub(super) fn says(&mut self, at: usize, point: &Ready, line: &str) {
+        if let Some(drawn) = &self.drawn {
+            if let Some(bar) = drawn.rows.get(&at) {
+                bar.set_message(line.to_owned());
+            }
+        } else if self.told.get(&at).is_none_or(|told| told.elapsed() >= EVERY) {
+            self.told.insert(at, Instant::now());
+            say(&format!("{}  {line}", self.name(point)));
         }
     }
 

@@ -11,7 +11,7 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-/// Enough positions for two bands, of three rows and of two.
+/// Enough positions for two bands, of two rows and of three.
 const SIZES: [usize; 2] = [5, 256];
 
 fn decoder(family: Family, precision: Precision) -> Decoder {

@@ -1,11 +1,11 @@
 //! Trainings that were stopped, data of a term's own, and what is refused.
 
 use super::{bench, close, fails, first, params, train};
-use crate::distill::{Dpkd, Gkd, MiniLlm, SeqKd, WordKd, WordKdParams};
+use crate::distill::{Dpkd, Gkd, MiniLlm, MiniLlmParams, SeqKd, WordKd, WordKdParams};
 use crate::model::ModelDetails;
 use crate::testing::{Bench, Watcher};
 use crate::train::{Lm, LmParams};
-use crate::{Artifact, Component, Error, Kind};
+use crate::{Artifact, Component, Error, Kind, Size, Sizes};
 use serde_json::{Value, json};
 
 #[test]
@@ -155,4 +155,39 @@ fn a_set_that_is_learnt_from_again_is_read_by_the_teacher_as_every_batch_would_b
     let flops = |artifact: &Artifact| artifact.details::<ModelDetails>().expect("details").flops;
     let (one, two) = (flops(&once), flops(&again));
     assert!(1.2 * one < two && two < 1.9 * one, "{one} {two}");
+}
+
+#[test]
+fn a_plan_counts_a_teacher_that_reads_a_set_once() {
+    let pairs = Size {
+        items: 100.0,
+        tokens: 1100.0,
+        ..Size::default()
+    };
+    let model = |flops_per_token, layers_flops_per_token| Size {
+        flops_per_token,
+        layers_flops_per_token,
+        ..Size::default()
+    };
+    let sizes = [
+        ("@pairs", pairs),
+        ("@model", model(5.0, 3.0)),
+        ("@other", model(20.0, 16.0)),
+    ];
+    let sizes = Sizes {
+        sizes: sizes.map(|(name, size)| (name.to_owned(), size)).into(),
+        ..Sizes::default()
+    };
+    for epochs in [1_u64, 4] {
+        let more = json!({ "teacher": "@other", "inner_epochs": epochs, "rollouts": 6 });
+        let params: MiniLlmParams = serde_json::from_value(super::params(more)).expect("parameters fit");
+        // A step's sixty tokens: the student's passes, the teacher's head, and a share of its layers and of drawing by both.
+        let (of_set, own) = (16.0 + 5.0 + 20.0, 3.0 * 5.0 + 4.0);
+        let expected = 60.0 * (own + of_set / epochs as f64);
+        assert_eq!(
+            MiniLlm::estimate(&params, &sizes).flops,
+            expected,
+            "{epochs} passes"
+        );
+    }
 }
