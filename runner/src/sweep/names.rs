@@ -1,5 +1,6 @@
 //! Points and paths in few words.
 
+use crate::spec::Sweep;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -15,29 +16,76 @@ pub(super) fn label(settings: &BTreeMap<String, Value>, seed: Option<u64>) -> St
     }
 }
 
-/// The same with short names, for tables.
-pub(super) fn short_label(settings: &BTreeMap<String, Value>, short: &BTreeMap<String, String>) -> String {
-    let pairs: Vec<String> = settings
-        .iter()
-        .map(|(path, value)| format!("{} = {}", short.get(path).unwrap_or(path), plain(value)))
-        .collect();
-    if pairs.is_empty() {
-        "as written".to_owned()
-    } else {
-        pairs.join(", ")
+/// What points are called in few words.
+#[derive(Debug)]
+pub(super) struct Names {
+    short: BTreeMap<String, String>,
+    /// Paths of a zip that another of its paths tells, whose values are all different.
+    told: BTreeMap<String, String>,
+}
+
+impl Names {
+    /// The names of a sweep over `paths`.
+    pub(super) fn new(paths: &[String], sweep: &Sweep) -> Self {
+        let distinct = |values: &[Value]| (1..values.len()).all(|i| !values[..i].contains(&values[i]));
+        let mut told = BTreeMap::new();
+        if let Some((leader, _)) = sweep.zip.iter().find(|(_, values)| distinct(values)) {
+            let others = sweep.zip.iter().filter(|(_, values)| !distinct(values));
+            told.extend(others.map(|(path, _)| (path.clone(), leader.clone())));
+        }
+        Self {
+            short: short_names(paths),
+            told,
+        }
+    }
+
+    /// What a path is called.
+    pub(super) fn of<'a>(&'a self, path: &'a str) -> &'a str {
+        self.short.get(path).map_or(path, String::as_str)
+    }
+
+    /// Whether another path tells what this one's value is.
+    pub(super) fn is_told(&self, path: &str) -> bool {
+        self.told.contains_key(path)
+    }
+
+    /// Which value goes with which of the path that tells it, if one does.
+    pub(super) fn values(&self, path: &str, sweep: &Sweep) -> Option<String> {
+        let teller = self.told.get(path)?;
+        let [values, of_teller] = [path, teller].map(|path| sweep.zip.get(path));
+        let pairs = values?.iter().zip(of_teller?);
+        let pairs = pairs.map(|(value, at)| format!("{} at {} {}", plain(value), self.of(teller), plain(at)));
+        Some(pairs.collect::<Vec<_>>().join(", "))
+    }
+
+    /// What a point sets, in one line, for tables: what another path tells is left out.
+    pub(super) fn label(&self, settings: &BTreeMap<String, Value>) -> String {
+        let telling = settings.iter().filter(|(path, _)| !self.is_told(path));
+        let pairs: Vec<String> = telling
+            .map(|(path, value)| format!("{} = {}", self.of(path), plain(value)))
+            .collect();
+        if pairs.is_empty() {
+            "as written".to_owned()
+        } else {
+            pairs.join(", ")
+        }
     }
 }
 
-/// A value as a person writes it: text without quotes.
+/// A value as a person writes it: text without quotes, large numbers by their power of ten.
 pub(super) fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
+        Value::Number(number) => match number.as_f64() {
+            Some(large) if number.is_f64() && large.abs() >= 1e6 => format!("{large:e}"),
+            _ => number.to_string(),
+        },
         other => other.to_string(),
     }
 }
 
 /// The shortest ending of every path that no other path ends in.
-pub(super) fn short_names(paths: &[String]) -> BTreeMap<String, String> {
+fn short_names(paths: &[String]) -> BTreeMap<String, String> {
     let ending = |path: &str, parts: usize| {
         let all: Vec<&str> = path.split('.').collect();
         all[all.len().saturating_sub(parts)..].join(".")
@@ -57,11 +105,52 @@ pub(super) fn short_names(paths: &[String]) -> BTreeMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn paths_are_told_apart_by_their_ends() {
         let paths = ["steps.a.optim.lr", "steps.b.optim.lr", "steps.a.keep"].map(str::to_owned);
         let names: Vec<String> = short_names(&paths).into_values().collect();
         assert_eq!(names, ["keep", "a.optim.lr", "b.optim.lr"]);
+    }
+
+    #[test]
+    fn what_goes_with_something_that_differs_everywhere_is_in_no_label() {
+        let zip = json!({
+            "steps.sft.flops": [2e11, 1e12, 6e12], "steps.kd.charge": [[], [], ["teacher"]], "steps.kd.lr": [0.1, 0.2, 0.3],
+        });
+        let sweep = Sweep {
+            zip: serde_json::from_value(zip).expect("values by path"),
+            ..Sweep::default()
+        };
+        let paths: Vec<String> = sweep.zip.keys().cloned().collect();
+        let names = Names::new(&paths, &sweep);
+        let point = |i: usize| {
+            sweep
+                .zip
+                .iter()
+                .map(|(path, values)| (path.clone(), values[i].clone()))
+                .collect()
+        };
+        assert_eq!(names.label(&point(1)), "lr = 0.2, flops = 1e12");
+        assert_eq!(
+            names.values("steps.kd.charge", &sweep).expect("another tells it"),
+            r#"[] at lr 0.1, [] at lr 0.2, ["teacher"] at lr 0.3"#
+        );
+        assert_eq!(names.values("steps.kd.lr", &sweep), None);
+        // Nothing tells the others where all of them repeat themselves.
+        let repeated = Sweep {
+            zip: [
+                ("a".to_owned(), vec![json!(1), json!(1), json!(2)]),
+                ("b".to_owned(), vec![json!(1), json!(2), json!(2)]),
+            ]
+            .into(),
+            ..Sweep::default()
+        };
+        let names = Names::new(&["a".to_owned(), "b".to_owned()], &repeated);
+        assert_eq!(
+            names.label(&[("a".to_owned(), json!(1)), ("b".to_owned(), json!(2))].into()),
+            "a = 1, b = 2"
+        );
     }
 }

@@ -1,6 +1,5 @@
 //! What a whole sweep would do: steps that points share count once.
 
-use super::names::{short_label, short_names};
 use super::prepare::Prepared;
 use crate::plan::{Plan, Planned};
 use crate::units::{bytes, number};
@@ -51,12 +50,9 @@ impl<'a> Overview<'a> {
 
     /// For people.
     pub fn to_text(&self) -> String {
-        let short = short_names(&self.prepared.paths);
+        let names = self.prepared.names();
         let points = &self.prepared.points;
-        let labels: Vec<String> = points
-            .iter()
-            .map(|point| short_label(&point.settings, &short))
-            .collect();
+        let labels: Vec<String> = points.iter().map(|point| names.label(&point.settings)).collect();
         let width = labels
             .iter()
             .map(|label| label.chars().count())

@@ -1,10 +1,10 @@
 //! From an experiment file to the points of its sweep, each resolved and planned.
 
 use super::folder::{PointFolder, SweepFolder};
-use super::names::label;
+use super::names::{Names, label};
 use super::points::{Point, points};
 use crate::plan::{Plan, PlanError, Planner};
-use crate::spec::{Diagnostics, Options, Resolved, Swept};
+use crate::spec::{Diagnostics, Options, Resolved, Sweep, Swept};
 use crate::store::{Store, canonical, home};
 use lyceum_components::Descriptor;
 use serde_json::{Value, json};
@@ -58,6 +58,12 @@ pub enum PrepareError {
 }
 
 impl Prepared {
+    /// What its points and paths are called in few words.
+    pub(super) fn names(&self) -> Names {
+        let none = Sweep::default();
+        Names::new(&self.paths, self.base.sweep.as_ref().unwrap_or(&none))
+    }
+
     /// Reads an experiment and resolves every point of its sweep. The files are read once.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The report of a sweep: what was swept, verdicts, means, margins, the best settings, failures, cost.
 
 use super::folder::PointRecord;
-use super::names::{short_label, short_names};
+use super::names::Names;
 use super::plots::{Line, margin};
 use super::prepare::Prepared;
 use super::results::{self, Result};
@@ -52,7 +52,7 @@ fn context(
     let base = &prepared.base;
     let none = Sweep::default();
     let sweep = base.sweep.as_ref().unwrap_or(&none);
-    let short = short_names(&prepared.paths);
+    let names = prepared.names();
     let groups = groups(results);
     let quantities = quantities(results);
     let ranked = ranked(&base.claims, sweep, &quantities);
@@ -68,7 +68,12 @@ fn context(
     let swept: Vec<Value> = prepared
         .paths
         .iter()
-        .map(|path| json!({ "path": path, "name": short[path], "values": listed(&values_of(results, path)) }))
+        .map(|path| {
+            let values = names
+                .values(path, sweep)
+                .unwrap_or_else(|| listed(&values_of(results, path)));
+            json!({ "path": path, "name": names.of(path), "values": values })
+        })
         .collect();
     let failed = |record: &&PointRecord| record.status == Status::Failed;
     let failures: Vec<Value> = records
@@ -77,7 +82,7 @@ fn context(
         .filter(failed)
         .map(|record| {
             json!({
-                "id": record.id, "settings": short_label(&record.settings, &short), "seed": record.seed,
+                "id": record.id, "settings": names.label(&record.settings), "seed": record.seed,
                 "error": record.error.clone().unwrap_or_default(),
             })
         })
@@ -90,18 +95,18 @@ fn context(
         "settings": groups.len(),
         "seeds": seeds,
         "swept": swept,
-        "verdicts": verdicts(&base.claims, &groups, &short),
-        "best": best(&ranked, &groups, results, &short),
-        "means": quantities.iter().map(|quantity| means(quantity, &groups, results, &short)).collect::<Vec<_>>(),
-        "plots": plots(prepared, &drawn, results, &short)?,
+        "verdicts": verdicts(&base.claims, &groups, &names),
+        "best": best(&ranked, &groups, results, &names),
+        "means": quantities.iter().map(|quantity| means(quantity, &groups, results, &names)).collect::<Vec<_>>(),
+        "plots": plots(prepared, &drawn, results, &names)?,
         "curves": curves(prepared, &groups)?,
         "failures": failures,
-        "cost": cost(results, &short),
+        "cost": cost(results, &names),
     }))
 }
 
 /// The claims, once for every group.
-fn verdicts(claims: &[Claim], groups: &[Group<'_>], short: &BTreeMap<String, String>) -> Vec<Value> {
+fn verdicts(claims: &[Claim], groups: &[Group<'_>], names: &Names) -> Vec<Value> {
     let mut all = Vec::new();
     for claim in claims {
         for group in groups {
@@ -113,7 +118,7 @@ fn verdicts(claims: &[Claim], groups: &[Group<'_>], short: &BTreeMap<String, Str
             });
             let seed = group.members.first().map_or(0, |result| result.point.seed);
             let mut shown = verdict(&judge(claim, &runs.collect::<Vec<_>>(), seed));
-            shown["settings"] = short_label(group.settings, short).into();
+            shown["settings"] = names.label(group.settings).into();
             all.push(shown);
         }
     }
@@ -121,12 +126,7 @@ fn verdicts(claims: &[Claim], groups: &[Group<'_>], short: &BTreeMap<String, Str
 }
 
 /// A table of one quantity: settings down, variants across.
-fn means(
-    quantity: &Quantity,
-    groups: &[Group<'_>],
-    results: &[Result<'_>],
-    short: &BTreeMap<String, String>,
-) -> Value {
+fn means(quantity: &Quantity, groups: &[Group<'_>], results: &[Result<'_>], names: &Names) -> Value {
     let variants = quantity.variants(results);
     let rows = groups.iter().filter_map(|group| {
         let means: Vec<_> = variants
@@ -138,7 +138,7 @@ fn means(
             .iter()
             .map(|mean| mean.map_or("–".to_owned(), |mean| mean.text()));
         Some(json!({
-            "settings": short_label(group.settings, short), "cells": cells.collect::<Vec<_>>(), "n": n,
+            "settings": names.label(group.settings), "cells": cells.collect::<Vec<_>>(), "n": n,
         }))
     });
     json!({ "title": quantity.title(), "variants": variants, "rows": rows.collect::<Vec<_>>() })
@@ -149,7 +149,7 @@ fn best(
     ranked: &[(Quantity, bool)],
     groups: &[Group<'_>],
     results: &[Result<'_>],
-    short: &BTreeMap<String, String>,
+    names: &Names,
 ) -> Vec<Value> {
     let mut all = Vec::new();
     for (quantity, lower) in ranked {
@@ -167,7 +167,7 @@ fn best(
         all.extend(rows.iter().enumerate().map(|(i, (variant, group, mean))| {
             json!({
                 "metric": quantity.title(), "lower": lower, "variant": variant, "first": i == 0,
-                "settings": short_label(group.settings, short), "value": mean.text(), "n": mean.n,
+                "settings": names.label(group.settings), "value": mean.text(), "n": mean.n,
             })
         }));
     }
@@ -178,12 +178,12 @@ fn plots(
     prepared: &Prepared,
     drawn: &[&Quantity],
     results: &[Result<'_>],
-    short: &BTreeMap<String, String>,
+    names: &Names,
 ) -> std::result::Result<Vec<Value>, ReportError> {
     let mut all = Vec::new();
     for path in &prepared.paths {
         let values = values_of(results, path);
-        if values.len() < 2 {
+        if values.len() < 2 || names.is_told(path) {
             continue;
         }
         for quantity in drawn {
@@ -195,9 +195,9 @@ fn plots(
                 name: variant,
             };
             let lines: Vec<Line> = quantity.variants(results).into_iter().map(line).collect();
-            let title = format!("{} by {}", quantity.title(), short[path]);
-            let names = [short[path].as_str(), &quantity.title()];
-            if let Some(svg) = margin(&title, names, &values, &lines)? {
+            let title = format!("{} by {}", quantity.title(), names.of(path));
+            let axes = [names.of(path), &quantity.title()];
+            if let Some(svg) = margin(&title, axes, &values, &lines)? {
                 all.push(kept(prepared, &title, svg)?);
             }
         }
@@ -234,7 +234,7 @@ fn in_file_names(title: &str) -> String {
 }
 
 /// What the points cost. A step that several points share was made once: its FLOPs count once in the sum.
-fn cost(results: &[Result<'_>], short: &BTreeMap<String, String>) -> Value {
+fn cost(results: &[Result<'_>], names: &Names) -> Value {
     let mut distinct: BTreeMap<&str, f64> = BTreeMap::new();
     let mut seconds = 0.0;
     let rows: Vec<Value> = results
@@ -245,7 +245,7 @@ fn cost(results: &[Result<'_>], short: &BTreeMap<String, String>) -> Value {
             let wall: f64 = steps.iter().map(|step| step.wall_seconds).sum();
             seconds += wall;
             json!({
-                "id": result.point.id, "settings": short_label(&result.point.settings, short),
+                "id": result.point.id, "settings": names.label(&result.point.settings),
                 "seed": result.point.seed, "run": result.record.id,
                 "cached": steps.iter().filter(|step| step.cached).count(), "steps": steps.len(),
                 "wall": duration(wall), "flops": number(steps.iter().map(|step| step.flops).sum()),

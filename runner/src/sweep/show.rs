@@ -2,7 +2,7 @@
 //! is written as each point ends, and every minute what those at work say.
 
 use super::folder::PointRecord;
-use super::names::{short_label, short_names};
+use super::names::Names;
 use super::prepare::{Prepared, Ready};
 use crate::cli::say;
 use crate::execute::record::Verdict;
@@ -21,7 +21,7 @@ const EVERY: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub struct Show {
     home: PathBuf,
-    short: BTreeMap<String, String>,
+    names: Names,
     width: usize,
     total: usize,
     over: usize,
@@ -43,11 +43,8 @@ struct Drawn {
 impl Show {
     /// The table of a sweep, on stderr.
     pub fn new(prepared: &Prepared) -> Self {
-        let short = short_names(&prepared.paths);
-        let labels = prepared
-            .points
-            .iter()
-            .map(|point| short_label(&point.settings, &short));
+        let names = prepared.names();
+        let labels = prepared.points.iter().map(|point| names.label(&point.settings));
         let drawn = io::stderr().is_terminal().then(|| {
             let area = MultiProgress::new();
             let count = area.add(ProgressBar::new(prepared.points.len() as u64));
@@ -68,7 +65,7 @@ impl Show {
             total: prepared.points.len(),
             over: 0,
             failed: 0,
-            short,
+            names,
             drawn,
             told: BTreeMap::new(),
             failure: None,
@@ -138,7 +135,7 @@ impl Show {
     }
 
     fn name(&self, point: &Ready) -> String {
-        let label = short_label(&point.settings, &self.short);
+        let label = self.names.label(&point.settings);
         format!(
             "{}  {label:width$}  seed {}",
             point.id,
