@@ -1,7 +1,7 @@
 //! `corpus.jsonl`: one JSON object a line.
 
 use super::lines::{Line, Lines};
-use super::source::{Expect, Input, OnBadLine, empty};
+use super::source::{Expect, Input, OnBadLine, empty, id_column, text_column};
 use crate::artifact::{Cell, CorpusWriter, Document};
 use crate::component::{Output, main_output};
 use crate::{Component, Context, Error, Estimate, FilePath, Kind, Result, Seeding, Sizes};
@@ -21,10 +21,10 @@ pub struct JsonlParams {
     #[schemars(length(min = 1), example = ["data/pool.jsonl.gz"])]
     pub files: Vec<FilePath>,
     /// The field that holds the text.
-    #[serde(default = "text")]
+    #[serde(default = "text_column")]
     pub text_column: String,
     /// The field that holds the document's name. A document without it is called `file:line`, both as numbers.
-    #[serde(default = "id")]
+    #[serde(default = "id_column")]
     pub id_column: String,
     /// Fields carried along, for measurements and `group_by`; no method sees them. A field may be missing in a
     /// document, but its values must be of one kind: text, number or truth value.
@@ -41,14 +41,6 @@ pub struct JsonlParams {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-runtime" = true))]
     pub expect: Option<Expect>,
-}
-
-fn text() -> String {
-    "text".to_owned()
-}
-
-fn id() -> String {
-    "id".to_owned()
 }
 
 impl Component for Jsonl {

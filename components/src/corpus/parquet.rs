@@ -1,6 +1,6 @@
 //! `corpus.parquet`: columns of Parquet files.
 
-use super::source::{Expect, empty, existing};
+use super::source::{Expect, empty, existing, id_column, text_column};
 use crate::artifact::{Cell, CorpusWriter, Document};
 use crate::component::{Output, main_output};
 use crate::untrusted::check_ratio;
@@ -26,10 +26,10 @@ pub struct ParquetParams {
     #[schemars(length(min = 1), example = ["data/pool.parquet"])]
     pub files: Vec<FilePath>,
     /// The column that holds the text.
-    #[serde(default = "text")]
+    #[serde(default = "text_column")]
     pub text_column: String,
     /// The column that holds the documents' names. Without it a document is called `file:row`, both as numbers.
-    #[serde(default = "id")]
+    #[serde(default = "id_column")]
     pub id_column: String,
     /// Columns carried along, for measurements and `group_by`; no method sees them. Text, numbers or truth values.
     #[serde(default)]
@@ -42,14 +42,6 @@ pub struct ParquetParams {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-runtime" = true))]
     pub expect: Option<Expect>,
-}
-
-fn text() -> String {
-    "text".to_owned()
-}
-
-fn id() -> String {
-    "id".to_owned()
 }
 
 impl Component for Parquet {

@@ -12,6 +12,16 @@ use std::path::{Path, PathBuf};
 /// How much gzip or zstd usually shrinks English text.
 const TYPICAL_RATIO: f64 = 2.6;
 
+/// Where documents' texts are, unless said otherwise.
+pub(super) fn text_column() -> String {
+    "text".to_owned()
+}
+
+/// Where their names are.
+pub(super) fn id_column() -> String {
+    "id".to_owned()
+}
+
 /// What to do with a line that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -5,6 +5,7 @@
 
 mod context;
 mod data;
+pub(crate) mod figure;
 mod heat;
 mod html;
 pub(crate) mod measurements;
@@ -18,7 +19,6 @@ mod write;
 pub(crate) use context::verdict;
 pub use data::ReportError;
 pub use html::write_page;
-pub(crate) use plots::COLOURS;
 pub(crate) use render::render;
 pub use render::{TEMPLATES, is_own_template};
 pub(crate) use seeds::plots_over_seeds;

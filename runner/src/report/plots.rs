@@ -1,25 +1,14 @@
 //! SVG plots: loss curves, score histograms by label, and what tables ask for. Lines differ by colour and by dash.
 
 use super::data::{Bin, Curve, Drawing, DrawnLine, ReportError};
+use super::figure::{COLOURS, LEGEND, SIZE, range, sample, write_name};
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-/// Okabe and Ito's colours, which people with any colour vision tell apart.
-pub(crate) const COLOURS: [RGBColor; 8] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(86, 180, 233),
-    RGBColor(230, 159, 0),
-    RGBColor(100, 100, 100),
-    RGBColor(0, 0, 0),
-];
+/// Room beside what is drawn, as a share of an axis.
+const ROOM: f64 = 0.04;
 /// Dash and gap lengths; 0 is an unbroken line.
 const DASHES: [(u32, u32); 4] = [(0, 0), (8, 4), (3, 3), (12, 3)];
-const SIZE: (u32, u32) = (860, 420);
-const LEGEND: u32 = 210;
 
 /// A line with its name.
 pub(super) struct Line {
@@ -172,7 +161,8 @@ fn draw(
             .flat_map(|line| line.points.iter().chain(&line.dots).chain(&line.band))
             .filter(|(x, y)| x.is_finite() && y.is_finite())
     };
-    let Some((x_range, y_range)) = range(all().map(|p| p.0)).zip(range(all().map(|p| p.1))) else {
+    let Some((x_range, y_range)) = range(all().map(|p| p.0), ROOM).zip(range(all().map(|p| p.1), ROOM))
+    else {
         return Ok(None);
     };
     let mut svg = String::new();
@@ -186,14 +176,6 @@ fn draw(
     )
     .map_err(|e| ReportError::Plot(e.to_string()))?;
     Ok(Some(svg))
-}
-
-fn range(values: impl Iterator<Item = f64>) -> Option<std::ops::Range<f64>> {
-    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
-        (low.min(v), high.max(v))
-    });
-    let room = ((high - low) * 0.04).max(1e-9);
-    (low <= high).then_some(low - room..high + room)
 }
 
 fn paint(
@@ -241,22 +223,12 @@ fn paint(
         }
         let dots = line.dots.iter().map(|&dot| Circle::new(dot, 3, style.filled()));
         chart.draw_series(dots)?;
-        let y = 46 + 22 * i as i32;
-        let sample = [(0, y), (30, y)];
         if dash == 0 {
-            legend.draw(&PathElement::new(sample, style))?;
+            legend.draw(&PathElement::new(sample(i), style))?;
         } else {
-            legend.draw(&DashedPathElement::new(sample, dash, gap, style))?;
+            legend.draw(&DashedPathElement::new(sample(i), dash, gap, style))?;
         }
-        let anchor = Pos::new(HPos::Left, VPos::Center);
-        legend.draw(&Text::new(
-            line.name.clone(),
-            (38, y),
-            ("sans-serif", 13)
-                .into_font()
-                .into_text_style(&legend)
-                .pos(anchor),
-        ))?;
+        write_name(&legend, i, &line.name)?;
     }
     area.present()?;
     Ok(())

@@ -2,13 +2,13 @@
 
 use super::names::plain;
 use super::summary::Mean;
-use crate::report::{COLOURS, ReportError};
+use crate::report::ReportError;
+use crate::report::figure::{COLOURS, LEGEND, SIZE, range, sample, write_name};
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde_json::Value;
 
-const SIZE: (u32, u32) = (860, 420);
-const LEGEND: u32 = 210;
+/// Room beside what is drawn, as a share of an axis.
+const ROOM: f64 = 0.06;
 /// Numbers further apart than this factor are drawn on a logarithmic axis.
 const WIDE: f64 = 30.0;
 /// So many values are written below the axis one by one, at equal distances.
@@ -90,20 +90,12 @@ pub(super) fn margin(
             [mean.value - half, mean.value + half]
         });
     let ends = ends.filter(|value| value.is_finite());
-    let Some((x, y)) = range(at.iter().copied()).zip(range(ends)) else {
+    let Some((x, y)) = range(at.iter().copied(), ROOM).zip(range(ends, ROOM)) else {
         return Ok(None);
     };
     let mut svg = String::new();
     paint(&mut svg, title, names, &axis, &at, lines, [x, y]).map_err(|e| ReportError::Plot(e.to_string()))?;
     Ok(Some(svg))
-}
-
-fn range(values: impl Iterator<Item = f64>) -> Option<std::ops::Range<f64>> {
-    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
-        (low.min(v), high.max(v))
-    });
-    let room = ((high - low) * 0.06).max(1e-9);
-    (low <= high).then_some(low - room..high + room)
 }
 
 fn paint(
@@ -157,14 +149,8 @@ fn paint(
                 style,
             ))
         }))?;
-        let y = 46 + 22 * i as i32;
-        legend.draw(&PathElement::new([(0, y), (30, y)], style))?;
-        let anchor = Pos::new(HPos::Left, VPos::Center);
-        let font = ("sans-serif", 13)
-            .into_font()
-            .into_text_style(&legend)
-            .pos(anchor);
-        legend.draw(&Text::new(line.name.clone(), (38, y), font))?;
+        legend.draw(&PathElement::new(sample(i), style))?;
+        write_name(&legend, i, &line.name)?;
     }
     area.present()?;
     Ok(())
