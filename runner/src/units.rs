@@ -16,6 +16,12 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
+/// So many of something, as in `1 step` or `3 steps`.
+pub(crate) fn count(many: usize, what: &str) -> String {
+    let ending = if many == 1 { "" } else { "s" };
+    format!("{many} {what}{ending}")
+}
+
 /// Bytes with a binary prefix, as in `3.4 MiB`.
 pub(crate) fn bytes(value: f64) -> String {
     let prefixes = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
@@ -42,6 +48,14 @@ pub(crate) fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_not_several() {
+        assert_eq!(
+            [0, 1, 2].map(|many| count(many, "step")),
+            ["0 steps", "1 step", "2 steps"]
+        );
+    }
 
     #[test]
     fn units_are_chosen_by_size() {

@@ -5,7 +5,7 @@ use super::load::{load, open_store};
 use super::{Format, print, say, spec_options};
 use crate::execute::{self, Status, cancel_on_signal, record::Verdict};
 use crate::report::ReportError;
-use crate::units::duration;
+use crate::units::{count, duration};
 use crate::{Exit, device, plan, report};
 use lyceum_components::Error;
 use std::path::PathBuf;
@@ -90,8 +90,8 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
     let cached = ended.record.steps.iter().filter(|step| step.cached).count();
     let took = duration(start.elapsed().as_secs_f64());
     say(&format!(
-        "{} steps, {cached} from cache, in {took}",
-        ended.record.steps.len()
+        "{}, {cached} from cache, in {took}",
+        count(ended.record.steps.len(), "step")
     ));
     let report = ended.folder.report_file();
     match arguments.format {

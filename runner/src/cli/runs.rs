@@ -4,6 +4,7 @@ use super::load::home_here;
 use super::{Format, print};
 use crate::Exit;
 use crate::execute::index::{self, Summary};
+use crate::units::count;
 
 /// Lists what was run, oldest first.
 #[derive(Debug, clap::Args)]
@@ -47,5 +48,8 @@ fn line(run: &Summary) -> String {
         ..
     } = run;
     let status = run.status.name();
-    format!("{id}  {status:<11}  {experiment}  {steps} steps, {cached} cached\n")
+    format!(
+        "{id}  {status:<11}  {experiment}  {}, {cached} cached\n",
+        count(*steps, "step")
+    )
 }

@@ -4,6 +4,7 @@ use super::load::prepare;
 use super::{Format, print, say, spec_options};
 use crate::execute::{Status, cancel_on_signal};
 use crate::sweep::{self, How, Keys, PointRecord, Prepared, Show};
+use crate::units::count;
 use crate::{Exit, device};
 use serde_json::json;
 use std::num::NonZeroUsize;
@@ -86,7 +87,11 @@ fn finish(prepared: &Prepared, records: &[PointRecord], format: Format) -> Exit 
         .iter()
         .filter(|record| record.status == Status::Failed)
         .collect();
-    say(&format!("{} points, {} failed", records.len(), failed.len()));
+    say(&format!(
+        "{}, {} failed",
+        count(records.len(), "point"),
+        failed.len()
+    ));
     for record in &failed {
         say(&format!(
             "  {}  {}",

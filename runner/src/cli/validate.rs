@@ -1,6 +1,7 @@
 //! `lyceum validate`.
 
 use super::{Format, print, say, spec_options};
+use crate::units::count;
 use crate::{Exit, spec};
 use lyceum_components::COMPONENTS;
 use std::path::PathBuf;
@@ -25,7 +26,8 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
     for file in &arguments.files {
         match (spec::load(file, COMPONENTS, &options), arguments.format) {
             (Ok(resolved), Format::Text) => {
-                say(&format!("{}: ok, {} steps", file.display(), resolved.steps.len()));
+                let steps = count(resolved.steps.len(), "step");
+                say(&format!("{}: ok, {steps}", file.display()));
             }
             (Ok(_), Format::Json) => {}
             (Err(mistakes), Format::Text) => {

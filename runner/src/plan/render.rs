@@ -3,7 +3,7 @@
 use super::base::{Plan, Planned};
 use super::rates::Rates;
 use super::space::needed_space;
-use crate::units::{bytes, duration, number};
+use crate::units::{bytes, count, duration, number};
 use lyceum_components::{Choice, Estimate};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -81,9 +81,9 @@ pub fn to_text(plan: &Plan, device_class: &str, rates: &Rates) -> String {
         "partly an assumed speed"
     };
     line(format_args!(
-        "\n{} of {} steps would run: {} FLOPs, about {} ({basis}), {} memory, {} disk\n",
+        "\n{} of {} would run: {} FLOPs, about {} ({basis}), {} memory, {} disk\n",
         new.len(),
-        plan.steps.len(),
+        count(plan.steps.len(), "step"),
         number(flops),
         duration(seconds),
         bytes(memory),

@@ -252,15 +252,16 @@ impl Resolver<'_> {
         let mut drafts = Vec::new();
         for variant in &written.variants {
             let item = written.params(variant);
-            if !self.exists(written, &item) {
-                continue;
-            }
-            let what = format!("step `{}` ({})", written.name, component.name);
             let place = Place {
-                what,
+                what: format!("step `{}` ({})", written.name, component.name),
                 header: written.header,
                 other_keys: &grammar::STEP_KEYS,
             };
+            if !self.exists(written, &item) {
+                // What is missing or points nowhere may come with what switches it on.
+                schema_check::check_keys(&form, &item, &place, self.layers, self.found);
+                continue;
+            }
             let valid = schema_check::check(&form, &item, &place, self.layers, self.found);
             let json = item.to_json();
             let mut params = None;

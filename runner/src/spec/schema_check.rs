@@ -32,16 +32,27 @@ pub(crate) fn check(
     if form.validator.is_valid(&value) {
         return true;
     }
-    let checker = Checker {
-        schema: &form.schema,
-        item,
-        place,
-        layers,
-    };
+    let checker = Checker::new(form, item, place, layers);
     for error in form.validator.iter_errors(&value) {
         checker.report(&error, found);
     }
     false
+}
+
+/// Collects the keys of `item` that `form` does not know: all that can be said of something that need not be complete.
+pub(crate) fn check_keys(
+    form: &Form,
+    item: &Item,
+    place: &Place<'_>,
+    layers: &Layers,
+    found: &mut Diagnostics,
+) {
+    let checker = Checker::new(form, item, place, layers);
+    for error in form.validator.iter_errors(&item.to_json()) {
+        if let Kind::AdditionalProperties { .. } | Kind::UnevaluatedProperties { .. } = error.kind() {
+            checker.report(&error, found);
+        }
+    }
 }
 
 /// One item beside its schema.
@@ -52,7 +63,16 @@ pub(super) struct Checker<'a> {
     pub(super) layers: &'a Layers,
 }
 
-impl Checker<'_> {
+impl<'a> Checker<'a> {
+    fn new(form: &'a Form, item: &'a Item, place: &'a Place<'a>, layers: &'a Layers) -> Self {
+        Self {
+            schema: &form.schema,
+            item,
+            place,
+            layers,
+        }
+    }
+
     pub(super) fn report(&self, error: &ValidationError<'_>, found: &mut Diagnostics) {
         if error.instance().is_null() {
             return; // TOML has no null: this value was refused when it was read

@@ -2,7 +2,7 @@
 
 use super::prepare::Prepared;
 use crate::plan::{Plan, Planned};
-use crate::units::{bytes, number};
+use crate::units::{bytes, count, number};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -68,8 +68,9 @@ impl<'a> Overview<'a> {
         }
         let total: usize = self.plans.iter().map(|plan| plan.steps.len()).sum();
         out += &format!(
-            "\n{} points, {total} steps, {} of them distinct: {} would run, {} are cached\n",
-            points.len(),
+            "\n{}, {}, {} of them distinct: {} would run, {} are cached\n",
+            count(points.len(), "point"),
+            count(total, "step"),
             self.steps.len(),
             self.new_steps().count(),
             self.steps.len() - self.new_steps().count(),
