@@ -1,7 +1,7 @@
 //! From logits to the next token.
 //!
 //! The rules, their order and their treatment of equal values are those of transformers' logits processors; divisions
-//! are taken in f32 as there, exponentials and sums in f64 and in ascending order of ids. No step sorts the vocabulary.
+//! are taken in f32 as there, exponentials and sums in f64. No step sorts the vocabulary.
 
 use super::Sampling;
 use super::rules::rule;
@@ -63,25 +63,25 @@ impl Distribution {
     }
 
     fn from_weights(ids: Vec<u32>, weights: Vec<f64>) -> Self {
-        let total = weights.iter().sum();
+        let total = sum(&weights);
         Self { ids, weights, total }
     }
 
     /// `(1 − share) · self + share · other`.
     #[must_use]
     pub fn mixed_with(&self, other: &Self, share: f64) -> Self {
+        // One division a side instead of one a token.
+        let [of_self, of_other] = [(1.0 - share) / self.total, share / other.total];
         if self.ids == other.ids {
-            let mixed = |(one, other_one): (&f64, &f64)| {
-                (1.0 - share) * (one / self.total) + share * (other_one / other.total)
-            };
-            let weights = self.weights.iter().zip(&other.weights).map(mixed);
+            let weights = self.weights.iter().zip(&other.weights);
+            let weights = weights.map(|(one, another)| of_self * one + of_other * another);
             return Self::from_weights(self.ids.clone(), weights.collect());
         }
         let last = self.ids.last().max(other.ids.last());
         let mut all = vec![0.0; last.map_or(0, |&id| id as usize + 1)];
-        for (part, share) in [(self, 1.0 - share), (other, share)] {
+        for (part, factor) in [(self, of_self), (other, of_other)] {
             for (&id, weight) in part.ids.iter().zip(&part.weights) {
-                all[id as usize] += share * (weight / part.total);
+                all[id as usize] += factor * weight;
             }
         }
         let kept = || all.iter().enumerate().filter(|(_, weight)| **weight > 0.0);
