@@ -5,6 +5,7 @@ use burn::tensor::{Int, Shape, Tensor};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+use crate::beside::beside;
 use crate::flex::{self, Plain};
 use crate::linear::add_rows;
 use crate::matrix::View;
@@ -244,7 +245,11 @@ pub(crate) fn flex_nll(
     let chunk = chunk_rows([v, d]);
     let (one, other) = nll.split_at_mut((n.div_ceil(2 * chunk) * chunk).min(n));
     let middle = one.len();
-    rayon::join(|| run(one, 0), || run(other, middle));
+    let runs = [(one, 0), (other, middle)].into_iter();
+    beside(
+        runs.filter(|(nll, _)| !nll.is_empty()).collect(),
+        |(nll, first)| run(nll, first),
+    );
     let result = |i: usize| flex::tensor(nll.iter().map(|nll| nll[i]).collect(), Shape::new([n]));
     (result(0), result(1))
 }

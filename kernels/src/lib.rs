@@ -15,6 +15,7 @@
 mod adamw;
 mod append;
 mod attention;
+mod beside;
 mod bodies;
 mod cross_entropy;
 #[cfg(feature = "cube")]
@@ -51,6 +52,7 @@ mod weights;
 pub use adamw::{AdamW, adamw_step};
 pub use append::append;
 pub use attention::{Mask, Relative, Rotation, Row, Segments, attention, self_attention};
+pub use beside::beside;
 pub use bodies::{Body, bodies};
 pub use cross_entropy::{
     CrossEntropy, CrossEntropyAlong, Likelihoods, linear_cross_entropy, linear_cross_entropy_along,

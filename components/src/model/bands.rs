@@ -1,11 +1,10 @@
-//! Rows of a pass in bands, which go through the layers beside each other. On a processor two threads that share each
-//! operation wait for one another at its end; with a band each they hardly ever do.
+//! Rows of a pass in bands, which on a processor go through the layers beside each other.
 
 use super::decoder::{Decoder, check};
 use super::integers;
 use super::layer::Place;
 use burn::tensor::{Int, Tensor};
-use rayon::prelude::*;
+use lyceum_kernels::beside;
 use std::ops::Range;
 
 /// Positions of a band at the least: below, products are too small to be fast.
@@ -18,15 +17,6 @@ const MOST: usize = 8;
 /// has a band more to do than another.
 pub(crate) fn bands(positions: usize) -> usize {
     1 << (positions / LEAST).clamp(1, MOST).ilog2()
-}
-
-/// What `work` makes of each, beside each other where there are several.
-pub(crate) fn beside<T: Send, R: Send>(all: Vec<T>, work: impl Fn(T) -> R + Send + Sync) -> Vec<R> {
-    if all.len() > 1 {
-        all.into_par_iter().map(work).collect()
-    } else {
-        all.into_iter().map(work).collect()
-    }
 }
 
 /// Rows that go through the layers together.

@@ -25,7 +25,7 @@ mod spec;
 mod stored;
 mod tensors;
 
-pub(crate) use bands::{Band, bands, beside};
+pub(crate) use bands::{Band, bands};
 pub use cache::Cache;
 pub use config::{Activation, Biases, Family, ModelConfig, Norm, Positions};
 pub use decoder::Decoder;

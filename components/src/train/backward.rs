@@ -5,11 +5,11 @@
 //! one segment a layer).
 
 use super::recompute::Recompute;
-use crate::model::{Band, Decoder, Layer, beside};
+use crate::model::{Band, Decoder, Layer};
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Gradients, Int, Tensor};
-use lyceum_kernels::with_gradient;
+use lyceum_kernels::{beside, with_gradient};
 
 /// The value of `loss`, a function of the final hidden states at the positions `wanted`, ascending, `[n, d]`, and its
 /// gradients; none: at all positions. Their bytes depend neither on threads nor on `recompute`: each layer runs the same

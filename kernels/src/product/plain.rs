@@ -7,6 +7,7 @@ use burn::tensor::bf16;
 use rayon::prelude::*;
 
 use super::{Factor, Products, Start, rounded};
+use crate::beside::is_alone;
 use crate::matrix::{Shared, View};
 use crate::simd::vectorised;
 use crate::weights::Weight;
@@ -88,13 +89,13 @@ impl<'a> Right<'a> {
     }
 }
 
-/// `target = left · right`, or `target += …` where `add`, on all threads; rows of the target lie `stride` apart.
+/// `target = left · right`, or `target += …` where `add`, on all threads that are free; rows of the target lie `stride` apart.
 ///
 /// # Safety
 /// The target's rows lie in the memory behind it, and no one else touches them meanwhile.
 unsafe fn multiply(target: Shared, stride: usize, add: bool, left: View, right: View) {
     let (m, n, k) = (left.rows, right.columns, left.columns);
-    let parallelism = if m * n * k < PARALLEL {
+    let parallelism = if m * n * k < PARALLEL || is_alone() {
         gemm::Parallelism::None
     } else {
         gemm::Parallelism::Rayon(0)
