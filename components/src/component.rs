@@ -131,7 +131,7 @@ pub struct Size {
     pub flops_per_token: f64,
     /// What of these the layers alone take.
     pub layers_flops_per_token: f64,
-    /// FLOPs that making it took.
+    /// FLOPs that making it took; of a model, with those of the models that it went on from.
     pub flops: f64,
 }
 

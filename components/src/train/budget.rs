@@ -62,8 +62,10 @@ impl BlockCost {
 /// The budget of a training that is matched with another model.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Matched {
-    /// FLOPs of that model's training.
+    /// FLOPs of that model's trainings: its own, and those of the models that it went on from.
     pub(crate) flops: f64,
+    /// FLOPs that the model which this training goes on from has had already.
+    pub(crate) before: f64,
     /// FLOPs of earlier steps that are paid from them; negative where the other model's were dearer.
     pub(crate) charged: BTreeMap<Charge, f64>,
 }
@@ -76,14 +78,19 @@ impl Matched {
 
     /// What is left for the training itself.
     pub(crate) fn left(&self) -> f64 {
-        self.flops - self.charge()
+        self.flops - self.before - self.charge()
     }
 
-    /// As in `less 1.2e12 (scoring 1.0e12, teacher 2e11)`.
-    fn terms(&self) -> String {
-        let term = |(charge, flops): (&Charge, &f64)| format!("{} {flops:.3e}", charge.name());
-        let terms: Vec<String> = self.charged.iter().map(term).collect();
-        format!("less {:.3e} ({})", self.charge(), terms.join(", "))
+    /// As in `less 1.2e12 (scoring 1.0e12, teacher 2e11)`; none if nothing is taken off.
+    fn terms(&self) -> Option<String> {
+        let start = ("the model it goes on from", self.before);
+        let charged = self.charged.iter().map(|(charge, flops)| (charge.name(), *flops));
+        let taken = std::iter::once(start)
+            .filter(|(_, flops)| *flops > 0.0)
+            .chain(charged);
+        let terms: Vec<String> = taken.map(|(name, flops)| format!("{name} {flops:.3e}")).collect();
+        let sum = self.before + self.charge();
+        (!terms.is_empty()).then(|| format!("less {sum:.3e} ({})", terms.join(", ")))
     }
 }
 
@@ -108,8 +115,9 @@ fn materials(params: &LmParams) -> Vec<(String, &str)> {
     all
 }
 
-/// The budget of a training with `match`, and what it is charged for. `unknown_cost`.
-pub(crate) fn matched(params: &LmParams, context: &Context) -> Result<Option<Matched>> {
+/// The budget of a training with `match`, which goes on from a model that has had `before` FLOPs, and what it is charged
+/// for. `unknown_cost`.
+pub(crate) fn matched(params: &LmParams, before: f64, context: &Context) -> Result<Option<Matched>> {
     let Budget {
         match_model: Some(reference),
         charge,
@@ -121,7 +129,8 @@ pub(crate) fn matched(params: &LmParams, context: &Context) -> Result<Option<Mat
     let model = context.open(reference)?;
     let mut matched = Matched {
         flops: model.details::<ModelDetails>()?.flops,
-        ..Matched::default()
+        before,
+        charged: BTreeMap::new(),
     };
     if !charge.is_empty() {
         let input = |(field, reference): (String, &str)| {
@@ -134,10 +143,11 @@ pub(crate) fn matched(params: &LmParams, context: &Context) -> Result<Option<Mat
         let ours: Vec<Input> = materials(params).into_iter().map(input).collect::<Result<_>>()?;
         let made = |location: &str| context.services.made(location);
         matched.charged = charged(charge, &ours, &model.location, made)?;
-        let (left, terms) = (matched.left(), matched.terms());
+    }
+    if let Some(terms) = matched.terms() {
+        let (all, left) = (matched.flops, matched.left());
         context.services.note(&format!(
-            "of {:.3e} FLOPs, {terms}, {left:.3e} are left for training",
-            matched.flops
+            "of {all:.3e} FLOPs, {terms}, {left:.3e} are left for training"
         ));
     }
     Ok(Some(matched))
@@ -167,6 +177,10 @@ pub(crate) fn expected(params: &LmParams, sizes: &Sizes) -> Matched {
     };
     Matched {
         flops: sizes.of(reference.as_str()).flops,
+        before: match &params.model {
+            ModelChoice::Fresh(_) => 0.0,
+            ModelChoice::Continue(start) => sizes.of(start.as_str()).flops,
+        },
         charged: charged(charge, &ours, &location(reference.as_str()), made).unwrap_or_default(),
     }
 }
@@ -206,18 +220,17 @@ pub(crate) fn steps(
     let steps = (flops / (mean.flops * blocks_a_step)).round() as u64;
     if steps == 0 {
         let one = mean.flops * blocks_a_step;
-        let Some(matched) = matched.filter(|matched| !matched.charged.is_empty()) else {
+        let taken = matched.and_then(|matched| Some((matched.flops, matched.terms()?)));
+        let Some((all, terms)) = taken else {
             let message = format!("the budget of {flops:.3e} FLOPs does not pay for one step of {one:.3e}");
             return Err(
                 Error::data("budget_too_small", message).hint("raise the budget, or lower `batch_size`")
             );
         };
-        let message = format!(
-            "the budget of {:.3e} FLOPs, {}, leaves nothing for a step of {one:.3e}",
-            matched.flops,
-            matched.terms()
-        );
-        let hint = "match a longer training, or charge for less: scores serve as many students as you like";
+        let message =
+            format!("the budget of {all:.3e} FLOPs, {terms}, leaves nothing for a step of {one:.3e}");
+        let hint = "match a longer training, go on from a model that took less, or charge for less: scores serve as many \
+                    students as you like";
         return Err(Error::data("budget_too_small", message).hint(hint));
     }
     Ok(steps)
@@ -245,6 +258,7 @@ mod tests {
         let matched = |charged: &[(Charge, f64)]| {
             Some(Matched {
                 flops: 4.8e7,
+                before: 0.0,
                 charged: charged.iter().copied().collect(),
             })
         };
@@ -254,6 +268,23 @@ mod tests {
         assert_eq!(of(like(), matched(&paid)), Ok(2));
         // The other model's data were dearer.
         assert_eq!(of(like(), matched(&[(Charge::Scoring, -1.6e7)])), Ok(4));
+        // What it goes on from has had some of it.
+        let further = |before| {
+            Some(Matched {
+                before,
+                ..matched(&[]).expect("a budget")
+            })
+        };
+        assert_eq!(of(like(), further(1.6e7)), Ok(2));
+        let error = of(like(), further(4.7e7)).expect_err("nothing is left");
+        assert_eq!(error.0, "budget_too_small");
+        assert!(
+            error
+                .1
+                .contains("less 4.700e7 (the model it goes on from 4.700e7)"),
+            "{}",
+            error.1
+        );
         let error = of(json!({ "flops": 1.0 }), None).expect_err("too little");
         assert_eq!(error.0, "budget_too_small");
         let dear = [(Charge::Scoring, 1e7), (Charge::Teacher, 3.5e7)];

@@ -24,6 +24,8 @@ struct Student {
     forward: f64,
     /// What of these the layers alone take.
     layers: f64,
+    /// FLOPs that it has had already.
+    before: f64,
 }
 
 impl Student {
@@ -35,6 +37,7 @@ impl Student {
                 Self {
                     parameters: config.parameters() as f64,
                     vocab_size: config.vocab_size as f64,
+                    before: 0.0,
                     forward: sizes.convention.forward(&config, whole as usize) / whole.max(1.0),
                     layers: sizes.convention.trunk(&config, whole as usize) / whole.max(1.0),
                     config: Some(config),
@@ -48,6 +51,7 @@ impl Student {
                     vocab_size: model.vocab_size,
                     forward: model.flops_per_token,
                     layers: model.layers_flops_per_token,
+                    before: model.flops,
                 }
             }
         }
@@ -103,7 +107,7 @@ pub(crate) fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
         vocab_size: student.vocab_size,
         flops_per_token: student.forward,
         layers_flops_per_token: student.layers,
-        flops,
+        flops: student.before + flops,
         ..Size::default()
     };
     Estimate {

@@ -20,6 +20,8 @@ pub enum Lm {}
 impl Component for Lm {
     type Params = LmParams;
     const NAME: &'static str = "train.lm";
+    // 2: as for the distillers.
+    const VERSION: u32 = 2;
     const SUMMARY: &'static str = "trains a language model on packed tokens";
     const SEEDING: Seeding = Seeding::Experiment;
     const NUMERIC: bool = true;
@@ -65,7 +67,7 @@ pub(crate) fn run(params: &LmParams, context: &Context) -> Result<()> {
         BlockCost::mean(&blocks, &start.config).width,
         start.config.clone(),
     );
-    let matched = budget::matched(params, context)?;
+    let matched = budget::matched(params, start.flops, context)?;
     let composition = compose(params, blocks, &start, matched.as_ref(), context)?;
     let optim = &params.optim;
     let settings = AdamWSettings {

@@ -113,7 +113,7 @@ pub struct Budget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("exclusiveMinimum" = 0.0), extend("x-unit" = "FLOPs"))]
     pub flops: Option<f64>,
-    /// As many FLOPs as that model's training took.
+    /// As many FLOPs as that model has had, counted with those of the model that this training goes on from.
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     pub match_model: Option<Ref<reference::Model>>,
     /// With `match`: what of the steps behind this training's data and teachers is paid from the budget as well, as far as

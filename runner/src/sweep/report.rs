@@ -15,7 +15,7 @@ use crate::units::{duration, number};
 use lyceum_components::disk;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Writes `results.parquet`, `results.csv`, the plots and `report.md`. `records` belong to the points in their order.
 ///
@@ -27,7 +27,24 @@ pub fn write(prepared: &Prepared, records: &[Option<PointRecord>]) -> std::resul
     results::write(prepared, &results)?;
     let context = context(prepared, records, &results)?;
     let text = render("sweep", &context)?;
-    put(&prepared.folder.report_file(), text)
+    let stale = stale(&prepared.folder.plots(), &text);
+    put(&prepared.folder.report_file(), text)?;
+    // Plots that stay harm nobody.
+    for file in stale {
+        let _ = std::fs::remove_file(file);
+    }
+    Ok(())
+}
+
+/// Plots of an earlier report that this one does not show.
+fn stale(folder: &Path, report: &str) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let files = files.map(|entry| entry.path());
+    let shown = |file: &Path| {
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
+        name.is_none_or(|name| report.contains(&format!("](plots/{name})")))
+    };
+    files.filter(|file| !shown(file)).collect()
 }
 
 fn make(folder: &Path) -> std::result::Result<(), ReportError> {

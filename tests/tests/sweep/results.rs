@@ -115,11 +115,24 @@ fn the_report_judges_every_setting_over_its_seeds_and_is_the_same_each_time() {
         .map(|name| lab.path(".lyceum/sweeps/tiny").join(name));
     let bytes = || files.clone().map(|file| fs::read(file).expect("a file"));
     let before = bytes();
+    let earlier = lab.path(".lyceum/sweeps/tiny/plots/of-an-earlier-report.svg");
+    fs::write(&earlier, "<svg/>").expect("a plot");
     for file in &files {
         fs::remove_file(file).expect("it goes");
     }
     sweep(&lab);
     assert_eq!(bytes(), before);
+    assert!(!earlier.exists());
+    for name in first
+        .split("](plots/")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+    {
+        assert!(
+            lab.path(".lyceum/sweeps/tiny/plots").join(name).exists(),
+            "{name}"
+        );
+    }
 }
 
 #[test]

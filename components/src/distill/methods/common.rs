@@ -205,6 +205,8 @@ macro_rules! distiller {
         impl crate::Component for $component {
             type Params = $params;
             const NAME: &'static str = $name;
+            // 2: `budget.match` counts what the model it goes on from has had.
+            const VERSION: u32 = 2;
             const SUMMARY: &'static str = $summary;
             const PAPER: Option<&'static str> = $paper;
             const SEEDING: crate::Seeding = crate::Seeding::Experiment;

@@ -172,11 +172,12 @@ batch_size = 32
             }
         };
         let tokens = (1.0 - params.valid) * scores.tokens * params.epochs as f64;
-        model.flops = 3.0 * model.flops_per_token * tokens;
+        let flops = 3.0 * model.flops_per_token * tokens;
+        model.flops += flops;
         model.bytes = 4.0 * model.parameters;
         Estimate {
             outputs: BTreeMap::from([(String::new(), model)]),
-            flops: model.flops,
+            flops,
             memory: 4.0 * 6.0 * model.parameters,
             scratch: 4.0 * 4.0 * model.parameters,
             ..Estimate::default()
