@@ -20,8 +20,6 @@ pub enum Lm {}
 impl Component for Lm {
     type Params = LmParams;
     const NAME: &'static str = "train.lm";
-    // 2: as for the distillers.
-    const VERSION: u32 = 2;
     const SUMMARY: &'static str = "trains a language model on packed tokens";
     const SEEDING: Seeding = Seeding::Experiment;
     const NUMERIC: bool = true;
