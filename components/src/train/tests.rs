@@ -175,6 +175,15 @@ fn every_kind_of_budget_pays_for_the_same_training() {
         let other = train(&bench, step, json!({ "optim": { "budget": budget } }));
         assert_eq!(other.header.fingerprint, first.header.fingerprint, "{step}");
     }
+    // What a training goes on from counts: both have had as much in the end.
+    let more = |budget: Value| json!({ "model": "@first", "optim": { "budget": budget } });
+    let further = train(&bench, "further", more(json!({ "steps": 5 })));
+    let matched = train(&bench, "matched", more(json!({ "match": "@further" })));
+    assert_eq!(details(&matched).flops, details(&further).flops);
+    let error = bench.run::<Lm>("spent", params(more(json!({ "match": "@first" }))));
+    let error = error.expect_err("nothing is left");
+    assert_eq!(error.code(), "budget_too_small");
+    assert!(error.to_string().contains("the model it goes on from"), "{error}");
 }
 
 /// Largest difference between two models' weights.
