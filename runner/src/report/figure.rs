@@ -1,6 +1,7 @@
 //! What figures share: colours, sizes, ranges of axes, and names beside them.
 
 use plotters::coord::Shift;
+use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::ops::Range;
@@ -32,26 +33,36 @@ pub(crate) fn range(values: impl Iterator<Item = f64>, room: f64) -> Option<Rang
     (low <= high).then_some(low - room..high + room)
 }
 
-/// Where the sample of line `i` lies in the legend.
-pub(crate) fn sample(i: usize) -> [(i32, i32); 2] {
-    let y = 46 + 22 * i as i32;
-    [(0, y), (30, y)]
+/// Dash and gap lengths of line `i`; 0 is an unbroken line. Lines of one colour differ by them.
+pub(crate) fn dash(i: usize) -> (u32, u32) {
+    const DASHES: [(u32, u32); 4] = [(0, 0), (8, 4), (3, 3), (12, 3)];
+    DASHES[(i / COLOURS.len() + i) % DASHES.len()]
 }
 
-/// Writes the name of line `i` beside its sample.
+/// How line `i` is drawn.
+pub(crate) fn style(i: usize) -> ShapeStyle {
+    COLOURS[i % COLOURS.len()].stroke_width(2)
+}
+
+/// Draws a sample of line `i` into the legend, and its name beside it.
 ///
 /// # Errors
 /// Those of drawing.
-pub(crate) fn write_name(
+pub(crate) fn explain(
     legend: &DrawingArea<SVGBackend<'_>, Shift>,
     i: usize,
     name: &str,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let [_, (x, y)] = sample(i);
-    let style = ("sans-serif", 13)
+    let y = 46 + 22 * i as i32;
+    let sample = [(0, y), (30, y)];
+    match dash(i) {
+        (0, _) => legend.draw(&PathElement::new(sample, style(i)))?,
+        (dash, gap) => legend.draw(&DashedPathElement::new(sample, dash, gap, style(i)))?,
+    }
+    let font = ("sans-serif", 13)
         .into_font()
         .into_text_style(legend)
         .pos(Pos::new(HPos::Left, VPos::Center));
-    legend.draw(&Text::new(name.to_owned(), (x + 8, y), style))?;
+    legend.draw(&Text::new(name.to_owned(), (38, y), font))?;
     Ok(())
 }

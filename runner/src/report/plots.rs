@@ -1,14 +1,11 @@
 //! SVG plots: loss curves, score histograms by label, and what tables ask for. Lines differ by colour and by dash.
 
 use super::data::{Bin, Curve, Drawing, DrawnLine, ReportError};
-use super::figure::{COLOURS, LEGEND, SIZE, range, sample, write_name};
-use plotters::element::DashedPathElement;
+use super::figure::{COLOURS, LEGEND, SIZE, dash, explain, range, style};
 use plotters::prelude::*;
 
 /// Room beside what is drawn, as a share of an axis.
 const ROOM: f64 = 0.04;
-/// Dash and gap lengths; 0 is an unbroken line.
-const DASHES: [(u32, u32); 4] = [(0, 0), (8, 4), (3, 3), (12, 3)];
 
 /// A line with its name.
 pub(super) struct Line {
@@ -209,12 +206,12 @@ fn paint(
         .y_labels(8)
         .draw()?;
     for (i, line) in lines.iter().enumerate() {
-        let style = COLOURS[i % COLOURS.len()].stroke_width(2);
+        let style = style(i);
         if !line.band.is_empty() {
             let shade = COLOURS[i % COLOURS.len()].mix(0.15).filled();
             chart.draw_series(std::iter::once(Polygon::new(line.band.clone(), shade)))?;
         }
-        let (dash, gap) = DASHES[(i / COLOURS.len() + i) % DASHES.len()];
+        let (dash, gap) = dash(i);
         let points = line.points.iter().copied();
         if dash == 0 {
             chart.draw_series(LineSeries::new(points, style))?;
@@ -223,12 +220,7 @@ fn paint(
         }
         let dots = line.dots.iter().map(|&dot| Circle::new(dot, 3, style.filled()));
         chart.draw_series(dots)?;
-        if dash == 0 {
-            legend.draw(&PathElement::new(sample(i), style))?;
-        } else {
-            legend.draw(&DashedPathElement::new(sample(i), dash, gap, style))?;
-        }
-        write_name(&legend, i, &line.name)?;
+        explain(&legend, i, &line.name)?;
     }
     area.present()?;
     Ok(())

@@ -3,7 +3,7 @@
 use super::names::plain;
 use super::summary::Mean;
 use crate::report::ReportError;
-use crate::report::figure::{COLOURS, LEGEND, SIZE, range, sample, write_name};
+use crate::report::figure::{LEGEND, SIZE, dash, explain, range, style};
 use plotters::prelude::*;
 use serde_json::Value;
 
@@ -132,14 +132,22 @@ fn paint(
         .draw()?;
     for (i, line) in lines.iter().enumerate() {
         let aside = (i as f64 - (lines.len() - 1) as f64 / 2.0) * APART * width;
-        let style = COLOURS[i % COLOURS.len()].stroke_width(2);
+        let style = style(i);
         let means = || {
             at.iter()
                 .zip(&line.means)
                 .filter_map(|(x, mean)| Some((x + aside, (*mean)?)))
         };
         if !matches!(axis, Axis::Names { ordered: false, .. }) {
-            chart.draw_series(LineSeries::new(means().map(|(x, mean)| (x, mean.value)), style))?;
+            let points = means().map(|(x, mean)| (x, mean.value));
+            match dash(i) {
+                (0, _) => {
+                    chart.draw_series(LineSeries::new(points, style))?;
+                }
+                (dash, gap) => {
+                    chart.draw_series(DashedLineSeries::new(points, dash, gap, style))?;
+                }
+            }
         }
         chart.draw_series(means().map(|(x, mean)| Circle::new((x, mean.value), 4, style.filled())))?;
         chart.draw_series(means().filter_map(|(x, mean)| {
@@ -149,8 +157,7 @@ fn paint(
                 style,
             ))
         }))?;
-        legend.draw(&PathElement::new(sample(i), style))?;
-        write_name(&legend, i, &line.name)?;
+        explain(&legend, i, &line.name)?;
     }
     area.present()?;
     Ok(())
