@@ -241,7 +241,7 @@ pub(crate) fn flex_nll(
         }
     };
     let mut nll = vec![[0.0; 2]; n];
-    // Two runs beside each other, each with a chunk's logits: threads that share every product wait for one another at its end.
+    // Two runs beside each other, each with a chunk's logits.
     let chunk = chunk_rows([v, d]);
     let (one, other) = nll.split_at_mut((n.div_ceil(2 * chunk) * chunk).min(n));
     let middle = one.len();

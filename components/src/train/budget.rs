@@ -154,7 +154,7 @@ pub(crate) fn matched(params: &LmParams, before: f64, context: &Context) -> Resu
 }
 
 /// The same as far as it can be told beforehand; nothing without `match`.
-pub(crate) fn expected(params: &LmParams, sizes: &Sizes) -> Matched {
+pub(crate) fn expected(params: &LmParams, before: f64, sizes: &Sizes) -> Matched {
     let Budget {
         match_model: Some(reference),
         charge,
@@ -177,10 +177,7 @@ pub(crate) fn expected(params: &LmParams, sizes: &Sizes) -> Matched {
     };
     Matched {
         flops: sizes.of(reference.as_str()).flops,
-        before: match &params.model {
-            ModelChoice::Fresh(_) => 0.0,
-            ModelChoice::Continue(start) => sizes.of(start.as_str()).flops,
-        },
+        before,
         charged: charged(charge, &ours, &location(reference.as_str()), made).unwrap_or_default(),
     }
 }

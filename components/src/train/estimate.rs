@@ -67,7 +67,7 @@ pub(crate) fn estimate(params: &LmParams, sizes: &Sizes) -> Estimate {
     let step_tokens = width * (optim.batch_size * optim.accumulate) as f64;
     let own = 3.0 * student.forward * (1.0 + params.weighing_share(student.parameters));
     let step_flops = (own + beside(params, sizes, &student, width)) * step_tokens;
-    let matched = budget::expected(params, sizes);
+    let matched = budget::expected(params, student.before, sizes);
     let flops = match &optim.budget {
         Budget {
             steps: Some(steps), ..

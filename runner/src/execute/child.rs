@@ -14,6 +14,9 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How often it is told what they say.
 const LISTEN: Duration = Duration::from_secs(1);
 
+/// Bytes of what a child said that are read.
+const MOST: u64 = 16_000;
+
 /// One call of this program.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Job {
@@ -176,9 +179,8 @@ impl Running {
     }
 }
 
-/// The last lines of a text file, at most 4,000 bytes; what cannot be read is empty.
+/// The last lines of a text file, at most [`MOST`] bytes; what cannot be read is empty.
 fn read_end(file: &Path) -> String {
-    const MOST: u64 = 4_000;
     let read = || {
         let mut file = std::fs::File::open(file)?;
         let from = file.metadata()?.len().saturating_sub(MOST);
@@ -210,10 +212,44 @@ mod tests {
         assert_eq!(last_line("[1/2"), None);
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("stderr");
-        std::fs::write(&file, format!("{}\nlast\n", "€".repeat(4_000))).expect("writes");
+        std::fs::write(&file, format!("{}\nlast\n", "€".repeat(MOST as usize))).expect("writes");
         let end = read_end(&file);
-        assert!(end.len() <= 4_006, "{}", end.len());
+        // What is left of the first character becomes marks of three bytes each.
+        assert!(end.len() <= MOST as usize + 6, "{}", end.len());
         assert_eq!(last_line(&end), Some("last"));
         assert_eq!(read_end(&folder.path().join("none")), "");
+    }
+
+    /// What the next test runs as a process of its own.
+    #[test]
+    #[ignore = "a child of another test"]
+    #[allow(clippy::print_stderr, reason = "a child talks")]
+    fn a_child_that_talks() {
+        eprintln!("on the way");
+        std::thread::sleep(2 * LISTEN);
+    }
+
+    #[test]
+    fn what_children_say_is_heard_while_they_run() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let name = "execute::child::tests::a_child_that_talks";
+        let mut jobs = vec![Job {
+            arguments: ["--exact", name, "--ignored", "--nocapture"]
+                .map(str::to_owned)
+                .into(),
+            folder: folder.path().into(),
+            ..Job::default()
+        }];
+        let (mut heard, mut codes) = (Vec::new(), Vec::new());
+        run_jobs(
+            1,
+            &Cancel::default(),
+            || Ok(jobs.pop().map(|job| ("child", job))),
+            |child, line| heard.push(format!("{child}: {line}")),
+            |_, ended| codes.push(ended.code),
+        )
+        .expect("it starts");
+        assert_eq!(codes, [Some(0)]);
+        assert!(heard.iter().any(|said| said == "child: on the way"), "{heard:?}");
     }
 }

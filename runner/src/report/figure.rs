@@ -66,3 +66,16 @@ pub(crate) fn explain(
     legend.draw(&Text::new(name.to_owned(), (38, y), font))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_one_colour_differ_by_their_dashes() {
+        for i in 0..3 * COLOURS.len() {
+            assert_eq!(style(i).color, style(i + COLOURS.len()).color);
+            assert_ne!(dash(i), dash(i + COLOURS.len()), "line {i}");
+        }
+    }
+}

@@ -20,23 +20,29 @@ pub(super) fn label(settings: &BTreeMap<String, Value>, seed: Option<u64>) -> St
 #[derive(Debug)]
 pub(super) struct Names {
     short: BTreeMap<String, String>,
-    /// Paths of a zip that another of its paths tells, whose values are all different.
+    /// Paths of a zip that another of its paths tells, whose values are all different; with which value goes with which.
     told: BTreeMap<String, String>,
 }
 
 impl Names {
     /// The names of a sweep over `paths`.
     pub(super) fn new(paths: &[String], sweep: &Sweep) -> Self {
-        let distinct = |values: &[Value]| (1..values.len()).all(|i| !values[..i].contains(&values[i]));
-        let mut told = BTreeMap::new();
-        if let Some((leader, _)) = sweep.zip.iter().find(|(_, values)| distinct(values)) {
-            let others = sweep.zip.iter().filter(|(_, values)| !distinct(values));
-            told.extend(others.map(|(path, _)| (path.clone(), leader.clone())));
-        }
-        Self {
+        let mut names = Self {
             short: short_names(paths),
-            told,
+            told: BTreeMap::new(),
+        };
+        let distinct = |values: &[Value]| (1..values.len()).all(|i| !values[..i].contains(&values[i]));
+        if let Some((teller, at)) = sweep.zip.iter().find(|(_, values)| distinct(values)) {
+            let teller = names.of(teller).to_owned();
+            for (path, values) in sweep.zip.iter().filter(|(_, values)| !distinct(values)) {
+                let pairs = values.iter().zip(at);
+                let pairs = pairs.map(|(value, at)| format!("{} at {teller} {}", plain(value), plain(at)));
+                names
+                    .told
+                    .insert(path.clone(), pairs.collect::<Vec<_>>().join(", "));
+            }
         }
+        names
     }
 
     /// What a path is called.
@@ -44,23 +50,14 @@ impl Names {
         self.short.get(path).map_or(path, String::as_str)
     }
 
-    /// Whether another path tells what this one's value is.
-    pub(super) fn is_told(&self, path: &str) -> bool {
-        self.told.contains_key(path)
-    }
-
-    /// Which value goes with which of the path that tells it, if one does.
-    pub(super) fn values(&self, path: &str, sweep: &Sweep) -> Option<String> {
-        let teller = self.told.get(path)?;
-        let [values, of_teller] = [path, teller].map(|path| sweep.zip.get(path));
-        let pairs = values?.iter().zip(of_teller?);
-        let pairs = pairs.map(|(value, at)| format!("{} at {} {}", plain(value), self.of(teller), plain(at)));
-        Some(pairs.collect::<Vec<_>>().join(", "))
+    /// If another path tells what this one's value is: which value goes with which.
+    pub(super) fn told(&self, path: &str) -> Option<&str> {
+        self.told.get(path).map(String::as_str)
     }
 
     /// What a point sets, in one line, for tables: what another path tells is left out.
     pub(super) fn label(&self, settings: &BTreeMap<String, Value>) -> String {
-        let telling = settings.iter().filter(|(path, _)| !self.is_told(path));
+        let telling = settings.iter().filter(|(path, _)| self.told(path).is_none());
         let pairs: Vec<String> = telling
             .map(|(path, value)| format!("{} = {}", self.of(path), plain(value)))
             .collect();
@@ -134,10 +131,10 @@ mod tests {
         };
         assert_eq!(names.label(&point(1)), "lr = 0.2, flops = 1e12");
         assert_eq!(
-            names.values("steps.kd.charge", &sweep).expect("another tells it"),
-            r#"[] at lr 0.1, [] at lr 0.2, ["teacher"] at lr 0.3"#
+            names.told("steps.kd.charge"),
+            Some(r#"[] at lr 0.1, [] at lr 0.2, ["teacher"] at lr 0.3"#)
         );
-        assert_eq!(names.values("steps.kd.lr", &sweep), None);
+        assert_eq!(names.told("steps.kd.lr"), None);
         // Nothing tells the others where all of them repeat themselves.
         let repeated = Sweep {
             zip: [

@@ -86,9 +86,8 @@ fn context(
         .paths
         .iter()
         .map(|path| {
-            let values = names
-                .values(path, sweep)
-                .unwrap_or_else(|| listed(&values_of(results, path)));
+            let told = names.told(path).map(str::to_owned);
+            let values = told.unwrap_or_else(|| listed(&values_of(results, path)));
             json!({ "path": path, "name": names.of(path), "values": values })
         })
         .collect();
@@ -200,7 +199,7 @@ fn plots(
     let mut all = Vec::new();
     for path in &prepared.paths {
         let values = values_of(results, path);
-        if values.len() < 2 || names.is_told(path) {
+        if values.len() < 2 || names.told(path).is_some() {
             continue;
         }
         for quantity in drawn {
